@@ -1,0 +1,60 @@
+# The two commands: `make run` and `make test`. Both set up what they need first.
+PYTHON ?= python3
+UV := uv==0.13.9
+BIN := .venv/bin
+
+.PHONY: run scenarios test check format bench lock clean help
+
+help: ## Show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+run: .venv/ready ## Start the whole system on this machine
+	@$(BIN)/python app.py run
+
+scenarios: .venv/ready ## Play the five demo customers
+	@$(BIN)/python app.py scenarios
+
+test: .venv/ready ## Run all tests
+	$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/ready ## Lint, types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/ready ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/ready ## Measure the mesh; writes tests/bench/results
+	$(BIN)/python -m tests.bench.mesh
+
+lock: .venv/ready ## Resolve the dependencies anew
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header \
+		--no-emit-index-url --upgrade --extra dev pyproject.toml -o requirements.lock
+
+clean: ## Remove the environment and the data of `make run`
+	rm -rf .venv .mesh
+
+# The environment: made once, and again when the lock or the project's metadata change.
+.venv/ready: requirements.lock pyproject.toml
+	@test -x $(BIN)/pip || { echo "Making the virtual environment …"; $(make_venv); }
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; set PYTHON=…"; rm -rf .venv; exit 1; }
+	@echo "Installing the locked dependencies …"
+	@$(BIN)/pip install --quiet --disable-pip-version-check $(UV)
+	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --require-hashes -r requirements.lock
+	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Debian keeps the venv module's pip in a package of its own.
+define make_venv
+$(PYTHON) -m venv .venv >/dev/null 2>&1 || { \
+	rm -rf .venv; \
+	echo "Python cannot make virtual environments here; installing Debian's python3-venv …"; \
+	SUDO=$$(test $$(id -u) = 0 || echo sudo); \
+	$$SUDO apt-get update -qq && $$SUDO apt-get install -y -qq python3-venv && \
+	$(PYTHON) -m venv .venv; \
+} || { echo "That did not work. Install python3-venv, or Python with pip, and try again."; exit 1; }
+endef

@@ -1,0 +1,295 @@
+"""The whole system on one page: the settings, the Faust app with its rooms, and the commands."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import click
+import faust
+from aiohttp import web
+from faust.types import ServiceT
+from mode import Service
+from pydantic import ValidationError
+
+from agents import (
+    context_retriever,
+    conversation,
+    decision_router,
+    escalation_router,
+    execution_coordinator,
+    guardrail_validator,
+    intent_analyzer,
+    response_aggregator,
+    response_generator,
+    sentiment_analyzer,
+)
+from agents.llm import Model
+from agents.shop import Shop
+from mocks import laptop, outside, scenarios
+from mocks.laptop import Say
+from mocks.servers import Server, ServerError
+from streams.gateway import Gateway
+from streams.mailbox import Mesh
+from streams.settings import Settings
+from tables.cache import Cache
+from tables.history import HistoryProjection
+from tables.sessions import Sessions
+from web import create_web
+
+BANNER = """
+  The mesh is up.
+    Chat        {web}/
+    Health      {web}/health
+    Worker      {worker}/    (Faust's own pages)
+    Data, logs  {data}
+
+  Try `python app.py scenarios` in another terminal. Ctrl-C stops everything.
+"""
+
+
+class MeshApp(faust.App):
+    """A Faust app whose outside connections are up before its first event and down after its last."""
+
+    rooms: tuple[ServiceT, ...] = ()
+
+    def on_init_dependencies(self) -> Any:
+        """Return Faust's own services behind ours: they start later and stop earlier."""
+        own = () if self.client_only or self.producer_only else self.rooms
+        return [*own, *super().on_init_dependencies()]
+
+
+class Outside(Service):
+    """The connections that all actors share: to the model, the shop and the cache."""
+
+    def __init__(self, model: Model, shop: Shop, cache: Cache) -> None:
+        super().__init__()
+        self.model, self.shop, self.cache = model, shop, cache
+
+    async def on_start(self) -> None:
+        """Open what has to be open before the first message."""
+        await self.model.start()
+        await self.shop.start()
+
+    async def on_stop(self) -> None:
+        """Close everything, the last user being gone."""
+        await self.cache.close()
+        await self.shop.close()
+        await self.model.close()
+
+
+def create_app(settings: Settings) -> MeshApp:
+    """Return the Faust app with every room wired in. Nothing starts or connects before it runs."""
+    app = MeshApp(
+        "mesh",
+        broker=settings.faust_broker(),
+        store=settings.store,
+        datadir=settings.data_dir / "tables",
+        topic_partitions=settings.partitions,
+        topic_replication_factor=settings.replicas,
+        topic_disable_leader=True,
+        broker_commit_interval=1.0,
+        stream_wait_empty=True,  # a graceful stop finishes the turns in hand
+        web_host=settings.web_host,
+        web_port=settings.worker_port,
+    )
+    mesh = Mesh(app, settings)
+    sessions = Sessions(app, settings)
+    model, shop, cache = Model(settings), Shop(settings), Cache(settings.redis_url)
+    app.rooms = (Outside(model, shop, cache), mesh.presence, HistoryProjection(settings))
+    conversation.setup(mesh, sessions)
+    sentiment_analyzer.setup(mesh)
+    intent_analyzer.setup(mesh, model)
+    context_retriever.setup(mesh, shop, cache)
+    decision_router.setup(mesh)
+    execution_coordinator.setup(mesh, shop, cache)
+    response_generator.setup(mesh, model)
+    guardrail_validator.setup(mesh)
+    escalation_router.setup(mesh, shop)
+    response_aggregator.setup(mesh, sessions)
+    return app
+
+
+def load_settings() -> Settings:
+    """Return the settings, with the addresses of embedded servers that run where none are set."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        lines = (f"  MESH_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
+        raise click.ClickException("wrong settings:\n" + "\n".join(lines)) from None
+    running = laptop.addresses(settings.data_dir)
+    return settings.model_copy(
+        update={
+            "broker_url": settings.broker_url or running.get("nats", "nats://127.0.0.1:4222"),
+            "redis_url": settings.redis_url or running.get("redis", "redis://127.0.0.1:6379/0"),
+        }
+    )
+
+
+def __getattr__(name: str) -> Any:
+    # `faust -A app worker` looks for `app`; importing this module must not make one.
+    if name == "app":
+        return create_app(load_settings())
+    raise AttributeError(name)
+
+
+def mock_ports(settings: Settings) -> dict[str, int]:
+    """Return name and port of every mock that no URL in the settings replaces."""
+    mocks = {
+        "customers": (settings.customers_url, settings.customers_port),
+        "orders": (settings.orders_url, settings.orders_port),
+        "tracking": (settings.tracking_url, settings.tracking_port),
+        "llm": (settings.llm_api_base, settings.llm_port),
+    }
+    return {name: port for name, (url, port) in mocks.items() if not url}
+
+
+@click.group()
+def cli() -> None:
+    """Run the actor mesh, or a part of it."""
+
+
+@cli.command()
+def run() -> None:
+    """Run everything on this machine: servers, shop, model, worker and pages."""
+    settings = load_settings()
+    with _system(settings, click.echo) as processes:
+        address = f"http://{settings.web_host}"
+        click.echo(
+            BANNER.format(
+                web=f"{address}:{settings.web_port}",
+                worker=f"{address}:{settings.worker_port}",
+                data=settings.data_dir,
+            )
+        )
+        laptop.watch(processes, click.echo)
+
+
+@cli.command()
+def worker() -> None:
+    """Run the Faust worker."""
+    app = create_app(load_settings())
+    faust.Worker(app, loglevel="INFO", redirect_stdouts=False).execute_from_commandline()
+
+
+@cli.command("web")
+def web_command() -> None:
+    """Run the pages."""
+    settings = load_settings()
+
+    async def pages(stop: asyncio.Event) -> None:
+        gateway = Gateway(settings)
+        await gateway.start()
+        try:
+            pages = {settings.web_port: create_web(settings, gateway)}
+            await _serve(pages, settings.web_host, stop)
+        finally:
+            await gateway.close()
+
+    _until_signalled(pages)
+
+
+@cli.command()
+def mocks() -> None:
+    """Run the mock shop and the model mock, those of them that the settings do not replace."""
+    settings = load_settings()
+    apps = outside.create_apps(
+        data_dir=settings.data_dir / "shop",
+        seed=settings.mock_seed,
+        world_folder=settings.mock_world,
+        latency_ms=settings.mock_latency_ms,
+        failure_rate=settings.mock_failure_rate,
+        llm_latency_ms=settings.mock_llm_latency_ms,
+        llm_failure_rate=settings.mock_llm_failure_rate,
+        llm_api_key=settings.llm_api_key.get_secret_value() or None,
+    )
+    served = {port: apps[name] for name, port in mock_ports(settings).items()}
+    _until_signalled(lambda stop: _serve(served, "127.0.0.1", stop))
+
+
+@cli.command("scenarios")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a scenario, on stdout.")
+@click.option(
+    "--url", default="", help="A running mesh; else the one on this machine, or a new one."
+)
+def scenarios_command(as_json: bool, url: str) -> None:
+    """Play five customers against the mesh; exit status 1 if one ends wrong."""
+    settings = load_settings()
+    say: Say = (lambda text: click.echo(text, err=True)) if as_json else click.echo
+    with contextlib.ExitStack() as stack:
+        if not url and not laptop.addresses(settings.data_dir):
+            say("No mesh runs here; starting one for the scenarios.")
+            stack.enter_context(_system(settings, say))
+            settings = load_settings()
+        shop = {name: f"http://127.0.0.1:{port}" for name, port in mock_ports(settings).items()}
+        ended = asyncio.run(
+            scenarios.play(url or f"http://{settings.web_host}:{settings.web_port}", shop, say)
+        )
+    if as_json:
+        for result in ended:
+            click.echo(json.dumps(result.as_json()))
+    sys.exit(0 if all(result.ok for result in ended) else 1)
+
+
+@contextlib.contextmanager
+def _system(settings: Settings, say: Say) -> Iterator[list[Server]]:
+    """Run the whole system in processes of its own; yield them once it answers."""
+    own = Settings()
+    ports = {
+        "MESH_WEB_PORT": settings.web_port,
+        "MESH_WORKER_PORT": settings.worker_port,
+        **{f"MESH_{name.upper()}_PORT": port for name, port in mock_ports(settings).items()},
+    }
+    parts = {
+        "worker": f"http://{settings.web_host}:{settings.worker_port}/",
+        "web": f"http://{settings.web_host}:{settings.web_port}/health/ready",
+    }
+    if mock := next(iter(mock_ports(settings).values()), None):
+        parts = {"mocks": f"http://127.0.0.1:{mock}/health", **parts}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        with laptop.system(
+            settings.data_dir,
+            nats=not own.broker_url,
+            redis=not own.redis_url,
+            ports=ports,
+            parts=parts,
+            say=say,
+        ) as processes:
+            yield processes
+    except ServerError as error:
+        raise click.ClickException(str(error)) from None
+    except KeyboardInterrupt:
+        say("stopped")
+
+
+async def _serve(apps: dict[int, web.Application], host: str, stop: asyncio.Event) -> None:
+    """Serve each app on its port until `stop` is set, then let what is in hand end."""
+    async with contextlib.AsyncExitStack() as stack:
+        for port, app in apps.items():
+            runner = web.AppRunner(app, access_log=None)
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            await web.TCPSite(runner, host, port).start()
+        await stop.wait()
+
+
+def _until_signalled(serve: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    """Run `serve` until SIGINT or SIGTERM sets the event that it is given."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await serve(stop)
+
+    asyncio.run(main())
+
+
+if __name__ == "__main__":
+    cli()

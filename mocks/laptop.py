@@ -1,0 +1,165 @@
+"""The whole system on one machine: which processes there are, and keeping them alive."""
+
+import contextlib
+import fcntl
+import json
+import os
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from mocks.servers import NatsServer, RedisServer, Server, ServerError, port_taken
+
+READY_SECONDS: Final = 60.0
+WATCH_SECONDS: Final = 0.25
+#: A process that ended again within so many seconds is given a pause before it is started again.
+QUICK_SECONDS: Final = 5.0
+PAUSE_SECONDS: Final = 2.0
+
+ADDRESSES_FILE: Final = "servers.json"
+
+Say = Callable[[str], None]
+
+
+class Part(Server):
+    """One process of our own, started from `app.py`; its log is `<data_dir>/logs/<name>.log`."""
+
+    def __init__(
+        self, name: str, data_dir: Path, ready_url: str, environment: Mapping[str, str]
+    ) -> None:
+        super().__init__(data_dir / "logs", urlsplit(ready_url).port or 0)
+        self.name = name
+        self.ready_url = ready_url
+        self._environment = environment
+
+    def command(self) -> list[str]:
+        """Return the command line: this interpreter, our `app.py`, the part's name."""
+        app = Path(__file__).resolve().parent.parent / "app.py"
+        return [sys.executable, str(app), self.name]
+
+    def environment(self) -> dict[str, str]:
+        """Return our environment with the settings that all parts share."""
+        return {**os.environ, **self._environment}
+
+    def ready(self) -> bool:
+        """Say whether the part answers over HTTP with a success."""
+        try:
+            with urllib.request.urlopen(self.ready_url, timeout=1) as answer:  # noqa: S310 - ours
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+
+def addresses(data_dir: Path) -> dict[str, str]:
+    """Return the URLs of the embedded servers that run on `data_dir` now: `nats`, `redis`."""
+    try:
+        found: dict[str, str] = json.loads((data_dir / ADDRESSES_FILE).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+@contextlib.contextmanager
+def system(
+    data_dir: Path,
+    *,
+    nats: bool,
+    redis: bool,
+    ports: Mapping[str, int],
+    parts: Mapping[str, str],
+    say: Say,
+) -> Iterator[list[Server]]:
+    """Run the embedded servers that are wanted and the parts of the app; yield all processes.
+
+    `ports` are named by the setting that moves each, so that a taken one can be told. `parts`
+    are the names of `app.py`'s commands with the URL that answers once they are ready.
+    ServerError, with what to do, if anything does not come up; then nothing is left running.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_claimed(data_dir))
+        check_ports(ports)
+        servers: list[NatsServer | RedisServer] = []
+        if nats:
+            servers.append(NatsServer(data_dir / "nats"))
+        if redis:
+            servers.append(RedisServer(data_dir / "redis"))
+        for server in servers:
+            stack.enter_context(server)
+            say(f"  {server.name} is up on port {server.port}")
+        urls = {server.name.removesuffix("-server"): server.url for server in servers}
+        file = data_dir / ADDRESSES_FILE
+        file.write_text(json.dumps(urls))
+        stack.callback(file.unlink, missing_ok=True)
+        environment = {
+            {"nats": "MESH_BROKER_URL", "redis": "MESH_REDIS_URL"}[name]: url
+            for name, url in urls.items()
+        }
+        started = [Part(name, data_dir, url, environment) for name, url in parts.items()]
+        for part in started:
+            stack.callback(part.stop)
+            part.launch()
+        wait_until_ready(started, say)
+        yield [*servers, *started]
+        say("stopping …")
+
+
+@contextlib.contextmanager
+def _claimed(data_dir: Path) -> Iterator[None]:
+    """Hold `data_dir` for ourselves; ServerError when another process holds it."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with (data_dir / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ServerError(
+                f"a mesh runs on {data_dir} already: stop it, or set MESH_DATA_DIR"
+            ) from None
+        yield
+
+
+def check_ports(ports: Mapping[str, int]) -> None:
+    """Raise ServerError that names every taken port with the setting that moves it."""
+    taken = [
+        f"port {port} is taken: set {name}" for name, port in ports.items() if port_taken(port)
+    ]
+    if taken:
+        raise ServerError("\n".join(taken))
+
+
+def wait_until_ready(parts: list[Part], say: Say) -> None:
+    """Wait for every part, saying which are still missing; ServerError if one ends instead."""
+    waiting = list(parts)
+    deadline = time.monotonic() + READY_SECONDS
+    said = time.monotonic()
+    while waiting:
+        for part in list(waiting):
+            if part.ready():
+                say(f"  {part.name} is up")
+                waiting.remove(part)
+            elif not part.running or time.monotonic() > deadline:
+                part.wait_ready(0)
+        if waiting and time.monotonic() - said > 2:
+            said = time.monotonic()
+            say(f"  waiting for {', '.join(part.name for part in waiting)} …")
+        time.sleep(0.1)
+
+
+def watch(processes: list[Server], say: Say) -> None:
+    """Start again whatever ends, for as long as nobody interrupts us."""
+    started = {process.name: time.monotonic() for process in processes}
+    while True:
+        time.sleep(WATCH_SECONDS)
+        for process in processes:
+            if process.running:
+                continue
+            status = process.process.returncode if process.process else None
+            say(f"{process.name} ended (status {status}), starting it again; see {process.log}")
+            if time.monotonic() - started[process.name] < QUICK_SECONDS:
+                time.sleep(PAUSE_SECONDS)
+            started[process.name] = time.monotonic()
+            with contextlib.suppress(ServerError):
+                process.launch()

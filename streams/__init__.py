@@ -1,0 +1,1 @@
+"""How messages travel: the message, its route slip, the mailboxes, and the bridge to JetStream."""

@@ -1,0 +1,142 @@
+"""A key-value bucket with compare-and-set and lifetimes, for what a group must agree on."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+import nats.errors
+import nats.js.errors
+from nats.aio.client import Client
+from nats.js.api import DiscardPolicy, StorageType, StreamConfig
+
+from .errors import BridgeError, ConfigurationError
+
+_WRONG_REVISION: Final = 10071
+_NAME_IN_USE: Final = 10058
+_MARKER_SECONDS: Final = 60
+REQUEST_SECONDS: Final = 5.0
+
+
+class Conflict(BridgeError):
+    """A compare-and-set found another revision than expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is under a key. `value` is None after a deletion; the revision counts on."""
+
+    key: str
+    value: bytes | None
+    revision: int
+
+
+class Bucket:
+    """A JetStream KV bucket (the `nats kv` command reads it), reached through its stream.
+
+    Reads are answered by the stream's leader, so a write that was acknowledged is always seen.
+    """
+
+    def __init__(self, client: Client, name: str) -> None:
+        self.client = client
+        self.name = name
+        self.stream = f"KV_{name}"
+        self._base = f"$KV.{name}."
+
+    def subject(self, key: str) -> str:
+        """Return the subject that holds `key`."""
+        return self._base + key
+
+    def key(self, subject: str) -> str:
+        """Return the key that `subject` holds."""
+        return subject[len(self._base) :]
+
+    async def create(self, *, storage: str, replicas: int) -> None:
+        """Create the bucket if it is not there."""
+        js = self.client.jetstream()
+        config = StreamConfig(
+            name=self.stream,
+            subjects=[self._base + ">"],
+            max_msgs_per_subject=1,
+            discard=DiscardPolicy.NEW,
+            storage=StorageType(storage),
+            num_replicas=replicas,
+            allow_rollup_hdrs=True,
+            deny_delete=True,
+            allow_direct=True,
+            allow_msg_ttl=True,
+            subject_delete_marker_ttl=_MARKER_SECONDS,
+        )
+        try:
+            await js.stream_info(self.stream)
+        except nats.js.errors.NotFoundError:
+            try:
+                await js.add_stream(config)
+            except nats.js.errors.APIError as exc:
+                if exc.err_code != _NAME_IN_USE:  # somebody was faster, with other replicas
+                    raise ConfigurationError(f"bucket {self.name!r}: {exc.description}") from exc
+
+    async def get(self, key: str) -> Entry | None:
+        """Return the entry, or None if the key never was or has expired."""
+        try:
+            message = await self.client.jetstream().get_last_msg(self.stream, self.subject(key))
+        except nats.js.errors.NotFoundError:
+            return None
+        value = message.data or b""
+        gone = is_removal(message.headers)
+        return Entry(key, None if gone else value, message.seq or 0)
+
+    async def put(
+        self,
+        key: str,
+        value: bytes,
+        *,
+        revision: int | None = None,
+        ttl: float | None = None,
+        timeout: float = REQUEST_SECONDS,
+    ) -> int:
+        """Store `value` and return its revision.
+
+        With `revision` only if that is the key's revision still (0: the key is not there), else
+        Conflict. `ttl` is the entry's lifetime in seconds. TimeoutError means that nobody knows
+        whether it was stored.
+        """
+        headers: dict[str, Any] = {}
+        if ttl is not None:
+            headers["Nats-TTL"] = f"{max(1, round(ttl))}s"
+        return await self._store(key, value, headers, revision, timeout)
+
+    async def delete(self, key: str, *, revision: int | None = None) -> int:
+        """Remove a key, if `revision` is still its own; its marker goes by itself later."""
+        headers = {"KV-Operation": "DEL", "Nats-TTL": f"{_MARKER_SECONDS}s"}
+        return await self._store(key, b"", headers, revision, REQUEST_SECONDS)
+
+    async def _store(
+        self,
+        key: str,
+        value: bytes,
+        headers: dict[str, Any],
+        revision: int | None,
+        timeout: float,
+    ) -> int:
+        if revision is not None:
+            headers["Nats-Expected-Last-Subject-Sequence"] = str(revision)
+        try:
+            message = await self.client.request(
+                self.subject(key), value, timeout=timeout, headers=headers or None
+            )
+        except (nats.errors.TimeoutError, nats.errors.NoRespondersError) as exc:
+            raise TimeoutError(f"bucket {self.name!r}: no answer for {key!r}") from exc
+        answer = json.loads(message.data)
+        error = answer.get("error")
+        if error is None:
+            return int(answer["seq"])
+        if error.get("err_code") == _WRONG_REVISION:
+            raise Conflict(f"bucket {self.name!r}: {key!r} has changed")
+        if error.get("code") == 503:
+            raise TimeoutError(f"bucket {self.name!r}: {error.get('description')}")
+        raise BridgeError(f"bucket {self.name!r}: {key!r}: {error.get('description')}")
+
+
+def is_removal(headers: dict[str, str] | None) -> bool:
+    """Say whether a message of a bucket's stream marks a removed or expired key."""
+    return headers is not None and ("KV-Operation" in headers or "Nats-Marker-Reason" in headers)

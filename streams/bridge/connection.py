@@ -1,0 +1,254 @@
+"""Connecting to NATS: what a broker URL says, and a connection that does not give up."""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, Literal, cast
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+import nats.errors
+import nats.js.errors
+from nats.aio.client import Client
+
+from .errors import AccessDenied, ConfigurationError, JetStreamUnavailable, NotConnected
+from .internals import install_parser
+from .layout import check_prefix
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS: Final = 0.5
+"""Pause between two attempts at the same server."""
+PING_SECONDS: Final = 5
+"""How often the connection is tested; three unanswered pings in a row end it."""
+
+Callback = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class ConnectionOptions:
+    """Everything that a broker URL can say. Each field but the first is a query option too."""
+
+    servers: tuple[str, ...]
+    """Server addresses, `nats://host:port`, without logins."""
+    prefix: str = "faust"
+    """Start of all subjects and stream names, so that namespaces can share a server."""
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+    credentials: str | None = None
+    """Path of a credentials file (JWT and seed)."""
+    nkey: str | None = None
+    """Path of a file with an nkey seed."""
+    tls: bool = False
+    """Use TLS even though no file below is named; servers may also ask for it themselves."""
+    tls_ca: str | None = None
+    """Path of the authority's certificate; the system's authorities if not given."""
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    replicas: int | None = None
+    """Replicas of streams and of the group's bucket; else what Faust's settings say, or 1."""
+    storage: Literal["file", "memory"] = "file"
+    """Where streams are kept, unless the topic says otherwise."""
+    duplicate_window: float = 600.0
+    """Seconds in which a repeated message id is recognised, unless the topic says otherwise."""
+    drain: float = 10.0
+    """Seconds that a stop or a revoke waits for work in progress and for acknowledgements."""
+    ssl_context: ssl.SSLContext | None = field(default=None, repr=False, compare=False)
+    """A ready context, from Faust's settings; not a query option."""
+
+    def tls_context(self) -> ssl.SSLContext | None:
+        """Return the TLS context that the options ask for, or None."""
+        if self.ssl_context is not None:
+            return self.ssl_context
+        wanted = self.tls or self.tls_ca or self.tls_cert
+        if not wanted and not any(server.startswith("tls://") for server in self.servers):
+            return None
+        try:
+            context = ssl.create_default_context(cafile=self.tls_ca)
+            if self.tls_cert:
+                context.load_cert_chain(self.tls_cert, self.tls_key)
+        except OSError as exc:  # SSLError is one too
+            raise ConfigurationError(f"TLS files cannot be used: {exc}") from exc
+        return context
+
+
+_QUERY_OPTIONS: Final = {
+    option.name: option.type
+    for option in fields(ConnectionOptions)
+    if option.name not in ("servers", "ssl_context")
+}
+
+
+def parse_url(url: str | Iterable[Any]) -> ConnectionOptions:
+    """Return what a broker URL says; ConfigurationError if it cannot be understood.
+
+    Several servers are given as a list, or in one text with `;` or `,` between them:
+    `nats://user:password@a:4222;nats://b:4222?prefix=mesh&replicas=3`. Login and query options
+    may stand at any of them and count for all.
+    """
+    texts = url.split(";") if isinstance(url, str) else [str(part) for part in url]
+    servers: list[str] = []
+    given: dict[str, str] = {}
+    for text in texts:
+        head, _, query = text.strip().partition("?")
+        given.update(parse_qsl(query, keep_blank_values=True))
+        scheme = "nats"
+        for address in head.rstrip("/").split(","):
+            before, separator, host = address.rpartition("://")
+            scheme = before if separator else scheme
+            parts = urlsplit(f"{scheme}://{host}")
+            servers.append(_server(parts))
+            given.update(_login(parts))
+    values = {name: _option(name, text) for name, text in given.items()}
+    options = ConnectionOptions(servers=tuple(servers), **values)
+    check_prefix(options.prefix)
+    return options
+
+
+def _server(parts: SplitResult) -> str:
+    if parts.scheme not in ("nats", "tls"):
+        raise ConfigurationError(f"broker URL: scheme {parts.scheme!r} is neither nats nor tls")
+    try:
+        host, port = parts.hostname or "127.0.0.1", parts.port or 4222
+    except ValueError as exc:
+        raise ConfigurationError(f"broker URL: {exc}") from exc
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _login(parts: SplitResult) -> dict[str, str]:
+    if parts.username and parts.password is None:
+        return {"token": unquote(parts.username)}  # NATS's own convention
+    if parts.username:
+        return {"user": unquote(parts.username), "password": unquote(parts.password or "")}
+    return {}
+
+
+def _option(name: str, text: str) -> Any:
+    kind = _QUERY_OPTIONS.get(name)
+    if kind is None:
+        known = ", ".join(sorted(_QUERY_OPTIONS))
+        raise ConfigurationError(f"broker URL: unknown option {name!r}; there are: {known}")
+    try:
+        if kind is bool:
+            return {"": True, "1": True, "true": True, "0": False, "false": False}[text.lower()]
+        if kind is float:
+            return float(text)
+        if kind == int | None:
+            return int(text)
+    except (ValueError, KeyError):
+        raise ConfigurationError(f"broker URL: {name}={text!r} cannot be understood") from None
+    if name == "storage" and text not in ("file", "memory"):
+        raise ConfigurationError(f"broker URL: storage={text!r} is neither file nor memory")
+    return text
+
+
+async def connect(
+    options: ConnectionOptions,
+    *,
+    name: str,
+    on_disconnect: Callback | None = None,
+    on_reconnect: Callback | None = None,
+    on_close: Callback | None = None,
+    on_error: Callable[[Exception], None] | None = None,
+) -> Client:
+    """Return a connection that reconnects for ever; `name` shows in the server's monitoring.
+
+    Waits for as long as no server answers, and says so in the log. `on_disconnect` and
+    `on_reconnect` follow each interruption; `on_close` tells that the connection is gone for
+    good, by `close()` or because the server no longer accepts the login. `on_error` gets what
+    the server complains about (a missing right, say).
+
+    Raises AccessDenied if the server refuses the login, ConfigurationError for unusable files.
+    """
+    client = Client()
+    install_parser(client)
+    denied: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    async def report(exc: Exception) -> None:
+        text = str(exc) or type(exc).__name__
+        if _is_denial(text) and not denied.done():
+            denied.set_result(text)
+        if client.is_connected:
+            logger.warning("NATS: %s", text)
+            if on_error is not None:
+                on_error(exc)
+        else:
+            logger.warning("waiting for NATS at %s: %s", ", ".join(options.servers), text)
+
+    attempt: asyncio.Future[Any] = asyncio.ensure_future(
+        client.connect(
+            servers=list(options.servers),
+            name=name,
+            error_cb=report,
+            disconnected_cb=on_disconnect,
+            reconnected_cb=on_reconnect,
+            closed_cb=on_close,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=cast(int, RETRY_SECONDS),
+            ping_interval=PING_SECONDS,
+            pending_size=64 * 1024 * 1024,
+            tls=options.tls_context(),
+            user=options.user,
+            password=options.password,
+            token=options.token,
+            user_credentials=options.credentials,
+            nkeys_seed=options.nkey,
+        )
+    )
+    try:
+        await asyncio.wait({attempt, denied}, return_when=asyncio.FIRST_COMPLETED)
+        if not attempt.done():
+            raise AccessDenied(f"{', '.join(options.servers)} refuses the login: {denied.result()}")
+        attempt.result()
+    except (OSError, nats.errors.Error) as exc:
+        raise _connect_error(options, exc) from exc
+    finally:
+        if not attempt.done():
+            attempt.cancel()
+            await asyncio.wait([attempt])
+            await client.close()
+    return client
+
+
+def _connect_error(options: ConnectionOptions, exc: Exception) -> Exception:
+    if isinstance(exc, FileNotFoundError | PermissionError):
+        return ConfigurationError(f"login file cannot be read: {exc}")
+    if _is_denial(str(exc)):
+        return AccessDenied(f"{', '.join(options.servers)} refuses the login: {exc}")
+    return NotConnected(f"{', '.join(options.servers)}: {exc}")
+
+
+def _is_denial(text: str) -> bool:
+    lowered = text.lower()
+    return "authorization" in lowered or "authentication" in lowered or "nkeys" in lowered
+
+
+async def check_jetstream(client: Client) -> None:
+    """Return if JetStream can be used; else raise JetStreamUnavailable or AccessDenied."""
+    for _ in range(20):
+        try:
+            await client.jetstream().account_info()
+        except nats.js.errors.ServiceUnavailableError as exc:
+            # 10008: a cluster without its meta leader yet; everything else will not pass by itself.
+            if exc.err_code == 10008:
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            raise JetStreamUnavailable(
+                f"JetStream is not enabled on {_where(client)} or for this account"
+            ) from exc
+        except nats.js.errors.APIError as exc:
+            raise JetStreamUnavailable(f"JetStream on {_where(client)}: {exc}") from exc
+        except nats.errors.TimeoutError:
+            error = client.last_error
+            if error is not None and "permissions violation" in str(error).lower():
+                raise AccessDenied(f"no right to use JetStream: {error}") from None
+            continue
+        return
+    raise JetStreamUnavailable(f"JetStream on {_where(client)} does not answer")
+
+
+def _where(client: Client) -> str:
+    url = client.connected_url
+    return "the server" if url is None else f"{url.hostname}:{url.port}"

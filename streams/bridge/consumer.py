@@ -1,0 +1,670 @@
+"""Faust's consumer on JetStream."""
+
+import asyncio
+import base64
+import json
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+
+import nats.errors
+import nats.js.errors
+from faust.transport import base
+from faust.transport import consumer as faust_consumer
+from faust.types import TP, ConsumerMessage
+from faust.types.transports import PartitionerT
+from faust.types.tuples import ack_lock
+from mode import Service
+from mode.utils.times import Seconds
+
+from .conductor import Conductor
+from .delivered import DeliveredOffsets
+from .errors import BridgeError, Fenced
+from .internals import (
+    forget_memory_tables,
+    parse_headers,
+    recovered_to_end,
+    step,
+)
+from .layout import Place, decode_headers, partition_for
+from .membership import Member
+from .offsets import Offsets
+from .reader import Delivered, Reader
+from .topics import TopicInfo
+
+if TYPE_CHECKING:
+    from .transport import Transport
+
+logger = logging.getLogger(__name__)
+
+CHECK_SECONDS: Final = 1.0
+YIELD_EVERY: Final = 64
+"""Records that are handed on before other tasks get a turn."""
+
+
+class Input(ConsumerMessage):
+    """A record on its way through the streams, counting what is sent because of it."""
+
+    outputs: dict[tuple[str, str], int]
+    """How many records each agent has sent to each topic."""
+
+
+class Fetcher(base.Fetcher):
+    """The task that hands records to the streams.
+
+    It ends first when the app stops, before agents are cancelled: the moment to let them finish.
+    """
+
+    async def on_stop(self) -> None:
+        """Let agents finish what they have begun, then commit for the last time."""
+        await super().on_stop()
+        if self.app.should_stop:
+            await cast(Consumer, self.app.consumer).settle_for_good()
+
+
+class Subscription(NamedTuple):
+    """What a member wants to read, in the form that Faust's assignor takes."""
+
+    version: int
+    subscription: list[str]
+    user_data: bytes
+
+
+@dataclass
+class Cluster:
+    """What Faust's assignor wants to know of the broker: how many partitions a topic has."""
+
+    partitions: Mapping[str, int]
+
+    def partitions_for_topic(self, topic: str) -> set[int]:
+        """Return the numbers of a topic's partitions."""
+        return set(range(self.partitions.get(topic, 0)))
+
+
+class Consumer(faust_consumer.Consumer):
+    """Reads the partitions that the group assigns to this worker, and commits what is done."""
+
+    def __init__(self, transport: "Transport", *args: Any, **kwargs: Any) -> None:
+        super().__init__(transport, *args, **kwargs)
+        self.link = transport.link
+        self._assignment: set[TP] = set()
+        self._subscribed: frozenset[str] = frozenset()
+        self._positions: dict[TP, int] = {}
+        self._readers: dict[TP, Reader] = {}
+        self._due: dict[TP, None] = {}
+        self._delivered: defaultdict[TP, DeliveredOffsets] = defaultdict(DeliveredOffsets)
+        self._highwaters: dict[TP, int] = {}
+        self._wakeup = asyncio.Event()
+        self._frozen = False
+        self._losing = False
+        self._offsets: Offsets | None = None
+        self._member: Member | None = None
+        self._partitioner = cast(PartitionerT | None, cast(Any, self.app.conf).producer_partitioner)
+
+    # -- life
+
+    async def on_start(self) -> None:
+        """Connect."""
+        self._frozen = False
+        await self.link.acquire()
+        self.link.on_reconnect.append(self._reconnected)
+        await super().on_start()
+
+    async def on_stop(self) -> None:
+        """Commit what is done, leave the group, disconnect; ends whatever the server does."""
+        try:
+            if not self.app.client_only:
+                await self.settle_for_good()
+            if self._member is not None:
+                self.link.may_write = lambda: True
+                await self._member.stop()
+            await self._close_readers(list(self._readers))
+        finally:
+            self.link.on_reconnect.remove(self._reconnected)
+            await self.link.release()
+
+    def close(self) -> None:
+        """Do nothing: `on_stop` closes."""
+
+    def _reconnected(self) -> None:
+        for reader in self._readers.values():
+            reader.restart()
+        if self._member is not None:
+            self._member.reconnected()
+
+    @Service.task
+    async def _look_after(self) -> None:
+        while not self.should_stop:
+            await self.sleep(CHECK_SECONDS)
+            now = self.loop.time()
+            if self._member is not None:
+                self._member.check(now)
+            for tp, reader in list(self._readers.items()):
+                reader.check(now)
+                self._note_highwater(tp, reader)
+                if self.app.in_recovery and reader.caught_up and not reader.buffer:
+                    recovered_to_end(self.app, tp, max(reader.next_sequence, self.highwater(tp)))
+
+    def _note_highwater(self, tp: TP, reader: Reader) -> None:
+        highwater = max(self._highwaters.get(tp, 0), reader.highwater)
+        self._highwaters[tp] = highwater
+        self.app.monitor.track_tp_end_offset(tp, highwater)
+
+    # -- subscription and group
+
+    async def subscribe(self, topics: Iterable[str]) -> None:
+        """Change what is read; the assignment comes later, by itself."""
+        names = frozenset(topics)
+        await asyncio.gather(*(self.link.topic(name) for name in names))
+        changed, self._subscribed = names != self._subscribed, names
+        if self.app.client_only:
+            await self._subscribe_client(names)
+        elif self._member is None:
+            await self._join()
+        elif changed:
+            await self._member.rejoin()
+
+    async def _subscribe_client(self, names: Iterable[str]) -> None:
+        """Read without a group: a client's topics have one partition, and nobody commits."""
+        for tp in {TP(name, 0) for name in names} - self._assignment:
+            self._assignment.add(tp)
+            self._positions[tp] = await self._reset_position(tp)
+        await self.app.topics.on_client_only_start()
+        self._open_readers()
+
+    async def _join(self) -> None:
+        conf = self.app.conf
+        bucket = self.link.bucket()
+        await bucket.create(storage=self.link.options.storage, replicas=self.link.replicas)
+        member = Member(
+            self.link.client,
+            self.link.options,
+            bucket,
+            conf.id,
+            self,
+            heartbeat=conf.broker_heartbeat_interval,
+            session=conf.broker_session_timeout,
+            patience=conf.broker_max_poll_interval or 0.0,
+        )
+        self._offsets = Offsets(bucket, conf.id, member.id)
+        self.link.may_write = member.holds_lease
+        self._member = member
+        await member.start()
+
+    def metadata(self) -> bytes:
+        """Return what this worker wants to read (membership)."""
+        wishes = cast(Any, self.app.assignor).metadata(set(self._subscribed))
+        return json.dumps(
+            {
+                "topics": sorted(self._subscribed),
+                "partitions": {
+                    name: info.partitions
+                    for name, info in self.link.topics.items()
+                    if name in self._subscribed
+                },
+                "user_data": base64.b64encode(wishes.user_data).decode(),
+            }
+        ).encode()
+
+    def assign(self, metadata: Mapping[str, bytes]) -> Mapping[str, bytes]:
+        """Share out all partitions with Faust's own assignor (membership, as leader)."""
+        partitions: dict[str, int] = {}
+        wishes: dict[str, Subscription] = {}
+        for member, raw in metadata.items():
+            document = json.loads(raw)
+            partitions.update(document["partitions"])
+            wishes[member] = Subscription(
+                4, document["topics"], base64.b64decode(document["user_data"])
+            )
+        shares = cast(Any, self.app.assignor).assign(Cluster(partitions), wishes)
+        return {
+            member: json.dumps(
+                {
+                    "assignment": share.assignment,
+                    "user_data": base64.b64encode(share.user_data).decode(),
+                }
+            ).encode()
+            for member, share in shares.items()
+        }
+
+    async def assigned(self, generation: int, assignment: bytes) -> None:
+        """Claim the partitions of a new generation, then let Faust take them up (membership)."""
+        document = json.loads(assignment)
+        topics = [(topic, list(numbers)) for topic, numbers in document["assignment"]]
+        user_data = base64.b64decode(document["user_data"])
+        assigned = {TP(topic, number) for topic, numbers in topics for number in numbers}
+        assignor = cast(Any, self.app.assignor)
+        assignor.on_assignment(_Assignment(topics, user_data))
+        assert self._offsets is not None  # noqa: S101 - made together with the member
+        await self._offsets.claim(
+            [Place(*tp) for tp in sorted(assigned) if not self._is_changelog_tp(tp)], generation
+        )
+        forget_memory_tables(self.app, assignor.assigned_actives())
+        self._losing = False
+        self._assignment = assigned
+        self.app.consumer_generation_id = generation
+        if not self.app.rebalancing:
+            self.app.on_rebalance_start()
+        await self.on_partitions_assigned(assigned, generation)
+
+    async def revoke(self, *, lost: bool) -> None:
+        """Finish and commit what is in progress, then give up all partitions (membership)."""
+        self._losing = lost
+        if lost:
+            self.link.publisher.forget(Fenced("the partition belongs to another member now"))
+        self.app.on_rebalance_start()
+        await self.on_partitions_revoked(set(self._assignment))
+
+    def failed(self, error: BaseException) -> None:
+        """End the worker: the group cannot be followed any more (membership)."""
+        self.add_future(self._crash_for(error))
+
+    async def _crash_for(self, error: BaseException) -> None:
+        await self.crash(error)
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Give up partitions, after what is in progress has been finished and committed.
+
+        Faust would forget what was acknowledged before it commits, and so do work again.
+        """
+        if not self._losing and not self.app.should_stop:
+            self.stop_flow()
+            self.app.flow_control.suspend()
+            self.pause_partitions(self._assignment)
+            self.app.flow_control.clear()
+            await self._settle()
+        if self._offsets is not None:
+            self._offsets.release()
+        await super().on_partitions_revoked(revoked)
+        self._assignment = set()
+        self._positions.clear()
+        self._delivered.clear()
+        self._due.clear()
+        await self._close_readers(list(self._readers))
+
+    def assignment(self) -> set[TP]:
+        """Return the partitions that are ours, those of changelogs included."""
+        return self._assignment
+
+    # -- finishing
+
+    async def settle_for_good(self) -> None:
+        """Let agents finish and commit; what they acknowledge afterwards does not count.
+
+        A cancelled agent acknowledges the event it was working on: after this it is too late
+        for that to be committed, and the event comes again.
+        """
+        if not self._frozen:
+            if self._assignment and not self._losing and not self.app.client_only:
+                await self._settle()
+            self._frozen = True
+
+    async def wait_empty(self) -> None:
+        """Wait until agents have finished what they have begun, and commit; never for ever."""
+        if not self._frozen and not self.app.client_only:
+            await self._settle()
+
+    async def _settle(self) -> None:
+        try:
+            async with asyncio.timeout(self.link.options.drain):
+                while any(not message.acked for message in list(self._unacked_messages)):
+                    await self._acknowledgement()
+        except TimeoutError:
+            logger.warning("agents are still busy; their events will be worked on again")
+        try:
+            async with asyncio.timeout(self.link.options.drain):
+                await self.commit()
+        except TimeoutError:
+            logger.warning("could not commit in time; some events will be worked on again")
+        except BridgeError as exc:
+            logger.error("not committed: %s", exc)
+
+    async def _acknowledgement(self) -> None:
+        # Faust resolves this future at every acknowledgement. Streams may also have let go of
+        # messages without one, so look again after a while.
+        self._waiting_for_ack = self.loop.create_future()
+        await asyncio.wait([self._waiting_for_ack], timeout=0.5)
+        self._waiting_for_ack = None
+
+    # -- positions
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Move every source partition to where the group goes on; return these offsets."""
+        committed = self._offsets.committed() if self._offsets is not None else {}
+        seeks: dict[TP, int] = {}
+        for tp in sorted(self._assignment):
+            if self._is_changelog_tp(tp):
+                continue
+            offset = committed.get(Place(*tp))
+            seeks[tp] = await self._reset_position(tp) if offset is None else offset
+        for tp, offset in seeks.items():
+            await self._seek(tp, offset)
+        return seeks
+
+    async def _reset_position(self, tp: TP) -> int:
+        """Return where reading begins when nothing was ever committed."""
+        if self.app.conf.consumer_auto_offset_reset == "latest":
+            return (await self._last_sequence(tp)) + 1
+        return 1
+
+    async def _seek(self, partition: TP, offset: int) -> None:
+        await self._close_readers([partition])
+        self._delivered.pop(partition, None)
+        self._acked.pop(partition, None)
+        self._acked_index.pop(partition, None)
+        self._positions[partition] = max(offset, 1)
+        self._open_readers()
+
+    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
+        """Move partitions to offsets."""
+        for tp, offset in partitions.items():
+            await self._seek(tp, offset)
+            self._read_offset[tp] = offset if offset else None
+
+    async def position(self, tp: TP) -> int | None:
+        """Return the offset that will be handed on next, or None before the first seek."""
+        return self._positions.get(tp)
+
+    def highwater(self, tp: TP) -> int:
+        """Return the offset after the last known record of a partition."""
+        reader = self._readers.get(tp)
+        known = self._highwaters.get(tp, 0)
+        return known if reader is None else max(known, reader.highwater)
+
+    async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
+        """Return the offsets after the last records, as the streams' leaders know them.
+
+        Never less than a table's store has seen already, as long as the stream is the same one:
+        its last record may have been removed since.
+        """
+        values = await asyncio.gather(*(self._table_highwater(tp) for tp in partitions))
+        highwaters = dict(zip(partitions, values, strict=True))
+        self._highwaters.update(highwaters)
+        return highwaters
+
+    async def _table_highwater(self, tp: TP) -> int:
+        last = await self._last_sequence(tp)
+        table = cast(Any, self.app.tables)._changelogs.get(tp.topic)
+        persisted = table.persisted_offset(tp) if table is not None else None
+        if persisted is not None and persisted > last:
+            info = await self.link.js.stream_info((await self._info(tp)).stream)
+            if persisted <= info.state.last_seq:
+                last = persisted
+        return last + 1 if last else 0
+
+    async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
+        """Return a lower bound of the offsets there are; None for empty partitions."""
+        values = await asyncio.gather(*(self._first_sequence(tp) for tp in partitions))
+        return cast(Mapping[TP, int], dict(zip(partitions, values, strict=True)))
+
+    async def _first_sequence(self, tp: TP) -> int | None:
+        if not await self._last_sequence(tp):
+            return None
+        info = await self.link.js.stream_info((await self._info(tp)).stream)
+        return info.state.first_seq
+
+    async def _last_sequence(self, tp: TP) -> int:
+        """Return the sequence of a partition's last record, 0 if there is none."""
+        info = await self._info(tp)
+        while True:
+            try:
+                message = await self.link.js.get_last_msg(info.stream, info.filter(tp.partition))
+            except nats.js.errors.NotFoundError:
+                return 0
+            except (nats.errors.TimeoutError, nats.js.errors.ServiceUnavailableError) as exc:
+                logger.info("%s: %s; asking again", info.stream, exc)
+                await asyncio.sleep(0.5)
+            else:
+                return message.seq or 0
+
+    async def _info(self, tp: TP) -> TopicInfo:
+        return await self.link.topic(tp.topic)
+
+    # -- topics
+
+    def topic_partitions(self, topic: str) -> int | None:
+        """Return how many partitions a topic has, or None if this app has not met it."""
+        info = self.link.topics.get(topic)
+        return None if info is None else info.partitions
+
+    def key_partition(
+        self, topic: str, key: bytes | None, partition: int | None = None
+    ) -> int | None:
+        """Return the partition that a key belongs to, or None if the topic is not known."""
+        if partition is not None:
+            return partition
+        partitions = self.topic_partitions(topic)
+        if partitions is None or key is None:
+            return None
+        if self._partitioner is not None:
+            return self._partitioner(key, range(partitions), range(partitions))
+        return partition_for(key, partitions)
+
+    async def create_topic(
+        self,
+        topic: str,
+        partitions: int,
+        replication: int,
+        *,
+        config: Mapping[str, Any] | None = None,
+        timeout: Seconds = 30.0,
+        retention: Seconds | None = None,
+        compacting: bool | None = None,
+        deleting: bool | None = None,
+        ensure_created: bool = False,
+    ) -> None:
+        """Create a topic, or check the one that exists."""
+        await self.app.producer.create_topic(
+            topic,
+            partitions,
+            replication,
+            config=config,
+            timeout=timeout,
+            retention=retention,
+            compacting=compacting,
+            deleting=deleting,
+            ensure_created=ensure_created,
+        )
+
+    def _new_topicpartition(self, topic: str, partition: int) -> TP:
+        return TP(topic, partition)
+
+    # -- flow: each of these may let records through that wait in a reader
+
+    def resume_flow(self) -> None:
+        """Let records through."""
+        super().resume_flow()
+        self._wakeup.set()
+
+    def resume_partitions(self, tps: Iterable[TP]) -> None:
+        """Read partitions again, from where they were."""
+        super().resume_partitions(set(tps))
+        self._open_readers()
+
+    def pause_partitions(self, tps: Iterable[TP]) -> None:
+        """Stop reading partitions; what was read ahead is dropped."""
+        paused = set(tps)
+        super().pause_partitions(paused)
+        readers = [self._readers.pop(tp) for tp in paused if tp in self._readers]
+        for tp in paused:
+            self._due.pop(tp, None)
+        for reader in readers:
+            self.add_future(reader.close())
+
+    def on_buffer_drop(self, tp: TP) -> None:
+        """Hand on records of a partition again: its stream has caught up."""
+        super().on_buffer_drop(tp)
+        self._arrived(tp)
+
+    def look_again(self) -> None:
+        """Read what was not wanted so far: a stream has begun on a topic."""
+        self._open_readers()
+
+    def _open_readers(self) -> None:
+        """Read what is active and has a position: none has before the first seek."""
+        topics = cast(Conductor, self.app.topics)
+        active = self._assignment if self.app.client_only else self._active_partitions
+        for tp in active:
+            position = self._positions.get(tp)
+            info = self.link.topics.get(tp.topic)
+            if position is None or info is None or not topics.read(tp.topic):
+                continue
+            if tp not in self._readers:
+                reader = Reader(
+                    self.link.client,
+                    info.stream,
+                    info.filter(tp.partition),
+                    position,
+                    partial(self._arrived, tp),
+                )
+                self._readers[tp] = reader
+                reader.open()
+            self._due[tp] = None
+        self._wakeup.set()
+
+    async def _close_readers(self, tps: Sequence[TP]) -> None:
+        readers = [self._readers.pop(tp) for tp in tps if tp in self._readers]
+        await asyncio.gather(*(reader.close() for reader in readers))
+
+    def _arrived(self, tp: TP) -> None:
+        self._due[tp] = None
+        self._wakeup.set()
+
+    # -- handing on
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        """Hand records to the streams as they arrive, turn by turn between partitions."""
+        try:
+            while not (self.should_stop or fetcher.should_stop):
+                if not self.flow_active:
+                    await self.can_resume_flow.wait()
+                self._wakeup.clear()
+                handed_on = await self._hand_on_all()
+                if not handed_on:
+                    await self._wakeup.wait()
+        except asyncio.CancelledError:
+            if not self.app.should_stop:
+                raise
+        except Exception as exc:
+            # Faust's fetcher would end without a word, and the worker would stand still.
+            logger.exception("handing on records failed")
+            await self.crash(exc)
+
+    async def _hand_on_all(self) -> bool:
+        """Go round all partitions that have records, one record each, until none has."""
+        count = 0
+        due = self._due
+        while due and self.flow_active:
+            for tp in list(due):
+                reader = self._readers.get(tp)
+                if reader is None or not (self.app.client_only or tp in self._active_partitions):
+                    due.pop(tp, None)
+                    continue
+                record = reader.take()
+                if record is None:
+                    due.pop(tp, None)
+                    continue
+                await self._hand_on(tp, reader, record)
+                count += 1
+                if count % YIELD_EVERY == 0:
+                    await asyncio.sleep(0)
+                if not self.flow_active:
+                    break
+        return count > 0
+
+    async def _hand_on(self, tp: TP, reader: Reader, record: Delivered) -> None:
+        offset = record.sequence
+        message = self._to_message(tp, record)
+        self._positions[tp] = offset + 1
+        tracked = self.app.topics.acks_enabled_for(tp.topic)
+        delivered = self._delivered[tp]
+        if tracked:
+            delivered.add(offset)
+        waiting = step(cast(Any, self.callback(message)))
+        if waiting is not None:
+            # A buffer is full, or the flow was suspended just now.
+            handing_on = asyncio.ensure_future(waiting.finish())
+            await self.wait_first(handing_on, self.suspend_flow.wait())
+            if handing_on.cancelled() or not handing_on.done():
+                delivered.take_back(offset)
+                if self._readers.get(tp) is reader:
+                    self._positions[tp] = offset
+                    reader.buffer.appendleft(record)
+                return
+        if tracked and not message.refcount and not message.acked:
+            self._acked[tp].append(offset)  # no stream wanted it
+            self._acked_index[tp].add(offset)
+        if self._commit_every is not None and self._n_acked >= self._commit_every:
+            self._n_acked = 0
+            await self.commit()
+
+    def _to_message(self, tp: TP, record: Delivered) -> ConsumerMessage:
+        fields = parse_headers(record.header) if record.header else None
+        content = decode_headers(fields, record.payload)
+        own_time = content.timestamp
+        message = Input(
+            tp.topic,
+            tp.partition,
+            record.sequence,
+            record.time if own_time is None else own_time,
+            1 if own_time is None else 0,  # as in Kafka: 0 is the sender's time, 1 the log's
+            content.headers,
+            content.key,
+            content.value,
+            None,
+            tp=tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+        message.outputs = {}
+        return message
+
+    async def _getmany(
+        self, active_partitions: set[TP] | None, timeout: float
+    ) -> Mapping[TP, list[Any]]:
+        """Return what has arrived, for callers other than our own loop."""
+        records: dict[TP, list[Any]] = {}
+        for tp, reader in self._readers.items():
+            if active_partitions is None or tp in active_partitions:
+                while record := reader.take():
+                    records.setdefault(tp, []).append(record)
+        return records
+
+    # -- committing
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Do nothing: gaps between a partition's offsets mean nothing here."""
+
+    def _new_offset(self, tp: TP) -> int | None:
+        """Return up to where a partition is done, or None if that has not changed."""
+        if self._frozen:
+            return None
+        with ack_lock:
+            acknowledged = self._acked_index[tp]
+            offset = self._delivered[tp].committable(acknowledged, self._committed_offset[tp])
+            if offset is not None:
+                acknowledged -= {done for done in acknowledged if done < offset}
+            self._acked[tp].clear()
+        return offset
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Store offsets; waits for as long as the server stays away."""
+        if self._offsets is None:
+            return False
+        try:
+            await self._offsets.commit({Place(*tp): offset for tp, offset in offsets.items()})
+        except Fenced as exc:
+            logger.warning("%s", exc)
+            if self._member is not None:
+                self._member.fenced()
+            return False
+        return True
+
+
+class _Assignment(NamedTuple):
+    """What Faust's assignor takes as its own share."""
+
+    assignment: list[tuple[str, list[int]]]
+    user_data: bytes

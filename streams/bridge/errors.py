@@ -1,0 +1,37 @@
+"""What can go wrong on the way to JetStream, as a shallow tree under `BridgeError`."""
+
+
+class BridgeError(Exception):
+    """Base of all errors that the bridge raises itself."""
+
+
+class ConfigurationError(BridgeError):
+    """A broker URL, a topic option or a Faust setting asks for what the bridge cannot do."""
+
+
+class NotConnected(BridgeError):
+    """There is no connection, and waiting for one has ended."""
+
+
+class AccessDenied(BridgeError):
+    """The server refused the login, or the account lacks a right; the text names it."""
+
+
+class JetStreamUnavailable(BridgeError):
+    """The server answers, but JetStream is not enabled on it or for this account."""
+
+
+class UnknownTopic(BridgeError):
+    """No stream holds this topic, and nobody may create it."""
+
+
+class TopicMismatch(BridgeError):
+    """A topic exists, but with other partitions or another layout than was asked for."""
+
+
+class SendFailed(BridgeError):
+    """JetStream refused a record for good: sending it again would not help."""
+
+
+class Fenced(BridgeError):
+    """Another member has claimed a partition; what this one still does there must not count."""

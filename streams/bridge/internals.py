@@ -1,0 +1,257 @@
+"""Everything private of nats-py and Faust that the bridge touches, each with its reason.
+
+`tests/streams/bridge/test_internals.py` breaks when one of the libraries changes beneath us.
+"""
+
+import logging
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from nats.aio.client import Client
+from nats.errors import ProtocolError
+from nats.protocol.parser import Parser
+
+if TYPE_CHECKING:  # who uses nats without Faust shall not import it
+    from faust.types import TP, AppT
+    from faust.types.transports import ProducerT
+
+logger = logging.getLogger(__name__)
+
+RawHandler = Callable[[str, str, bytes, bytes], None]
+"""Gets subject, reply subject, raw header block (or b"") and payload of one message."""
+
+_CRLF: Final = b"\r\n"
+_LINE_MAX: Final = 65_536
+
+
+class FastParser(Parser):
+    """nats-py's protocol parser, with messages cut out of the buffer in one pass.
+
+    Why: the original matches regular expressions at the buffer's start and shifts the buffer
+    for every message, then passes each through a queue to a task of its subscription. At
+    thousands of small records a second that is most of the time spent. Here a subscription
+    registered in `raw` is called at once, without headers being parsed or a task being woken.
+    Everything that is not a message goes to the original, line by line.
+    """
+
+    raw: dict[int, RawHandler]
+
+    def __init__(self, nc: Any) -> None:
+        super().__init__(nc)
+        self.raw = {}
+        self._control = Parser(nc)
+
+    async def parse(self, data: bytes = b"") -> None:
+        """Take in bytes from the socket and hand on every message that is complete."""
+        buffer = self.buf
+        buffer += data
+        position, end = 0, len(buffer)
+        try:
+            while position < end:
+                line_end = buffer.find(_CRLF, position)
+                if line_end < 0:
+                    if end - position > _LINE_MAX:
+                        raise ProtocolError("nats: no line end in sight")
+                    return
+                first = buffer[position]
+                if first == 72 or first == 77:  # "HMSG", "MSG"
+                    after = await self._message(buffer, position, line_end + 2, end, first == 72)
+                    if not after:
+                        return
+                    position = after
+                else:
+                    line = bytes(buffer[position : line_end + 2])
+                    position = line_end + 2
+                    await self._control.parse(line)
+        finally:
+            # An error line can reset the parser meanwhile, which gives it a new buffer.
+            if self.buf is buffer and position:
+                del buffer[:position]
+
+    async def _message(
+        self, buffer: bytearray, start: int, body: int, end: int, headed: bool
+    ) -> int:
+        """Hand on one message; return the position after it, or 0 if it is not complete yet."""
+        words = buffer[start : body - 2].split()
+        total = int(words[-1])
+        after = body + total + 2
+        if after > end:
+            return 0
+        header_size = int(words[-2]) if headed else 0
+        header = bytes(buffer[body : body + header_size])
+        payload = bytes(buffer[body + header_size : body + total])
+        reply = words[3] if len(words) == (6 if headed else 5) else b""
+        sid = int(words[2])
+        handler = self.raw.get(sid)
+        if handler is None:
+            await cast(Any, self.nc)._process_msg(
+                sid, bytes(words[1]), bytes(reply), payload, header or None
+            )
+            return after
+        try:
+            handler(words[1].decode(), reply.decode(), header, payload)
+        except Exception:
+            # An escaping error would end nats-py's read loop, silently and for good.
+            logger.exception("error in the handler of %s", words[1])
+        return after
+
+
+def install_parser(client: Client) -> None:
+    """Give a client, not yet connected, the parser above."""
+    client._ps = FastParser(client)
+
+
+async def subscribe_raw(client: Client, subject: str, handler: RawHandler) -> int:
+    """Subscribe with a plain function that is called inside the read loop; return its number.
+
+    The subscription survives reconnects like any other.
+    """
+    parser = client._ps
+    assert isinstance(parser, FastParser)  # noqa: S101 - our connect() makes all clients
+    # The number is taken before subscribe() first waits, so it can be known beforehand and no
+    # message slips past.
+    number = client._sid + 1
+    parser.raw[number] = handler
+    await client.subscribe(subject)
+    return number
+
+
+async def unsubscribe_raw(client: Client, number: int) -> None:
+    """End a subscription of `subscribe_raw`; harmless when the connection is closed."""
+    cast(FastParser, client._ps).raw.pop(number, None)
+    subscription = client._subs.get(number)
+    if subscription is not None and not client.is_closed and not client.is_draining:
+        await subscription.unsubscribe()
+
+
+def write(client: Client, data: bytes) -> bool:
+    """Write protocol bytes to the socket now; False when there is no connection.
+
+    Why: `Client.publish` is a coroutine with a queue, a future and a task of its own between
+    the caller and the socket. The bridge keeps what is unacknowledged itself, so nothing is
+    lost by not buffering here.
+    """
+    transport = client._transport
+    if not client.is_connected or transport is None:
+        return False
+    transport.write(data)
+    return True
+
+
+def parse_headers(raw: bytes) -> dict[str, str]:
+    """Return a raw header block's fields; bytes that are not UTF-8 survive as surrogates.
+
+    An inline status line (`NATS/1.0 408 Request Timeout`) gives the fields `Status` and
+    `Description`.
+    """
+    first, *lines = raw.split(_CRLF)
+    fields: dict[str, str] = {}
+    status = first[8:].strip()
+    if status:
+        code, _, description = status.decode("utf-8", "replace").partition(" ")
+        fields["Status"] = code
+        fields["Description"] = description
+    for line in lines:
+        name, separator, value = line.partition(b":")
+        if separator:
+            fields[name.decode("ascii", "replace")] = value.strip().decode(
+                "utf-8", "surrogateescape"
+            )
+    return fields
+
+
+def step(coroutine: Coroutine[Any, Any, Any]) -> "Waiting | None":
+    """Run a coroutine until it ends or first waits; return how to go on in the latter case.
+
+    Why: almost every delivery and publish in Faust runs through without waiting at all, and a
+    task for each costs two turns of the event loop. The rest of a coroutine that does wait can
+    be awaited through the returned object, in any task.
+    """
+    try:
+        waits_for = coroutine.send(None)
+    except StopIteration:
+        return None
+    return Waiting(coroutine, waits_for)
+
+
+class Waiting:
+    """The rest of a coroutine that `step` began; await it once."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], waits_for: Any) -> None:
+        self._coroutine = coroutine
+        self._waits_for = waits_for
+
+    def __await__(self) -> Any:
+        coroutine, waits_for = self._coroutine, self._waits_for
+        while True:
+            thrown: BaseException | None = None
+            answer = None
+            try:
+                answer = yield waits_for
+            except BaseException as exc:
+                thrown = exc
+            try:
+                waits_for = coroutine.send(answer) if thrown is None else coroutine.throw(thrown)
+            except StopIteration as stop:
+                return stop.value
+
+    async def finish(self) -> Any:
+        """Await the rest, as a coroutine (for `asyncio.ensure_future` and its like)."""
+        return await self
+
+
+def quick_producer(app: "AppT", producer: "ProducerT") -> None:
+    """Let `app.maybe_start_producer()` return the started producer at once.
+
+    Why: every single send goes through it, and its protection against a stampede of starters
+    lets the event loop turn three times. Nothing has to be started any more; the descriptor is
+    overruled by the instance, as its own cache is.
+    """
+
+    async def started() -> "ProducerT":
+        return producer
+
+    app.__dict__["maybe_start_producer"] = started
+
+
+def slow_producer(app: "AppT") -> None:
+    """Undo `quick_producer`: the producer has stopped, and would have to be started again."""
+    app.__dict__.pop("maybe_start_producer", None)
+
+
+def forget_memory_tables(app: "AppT", kept: "set[TP]") -> None:
+    """Empty in-memory tables, unless exactly the changelog partitions `kept` stay ours.
+
+    Why: the memory store does not know which of the keys written here belong to a partition
+    that has moved away, so they would stay, and grow old. What remains ours is read back from
+    the changelog, from its beginning.
+    """
+    recovery = cast(Any, app.tables).recovery
+    for table in app.tables.values():
+        store = cast(Any, table).data
+        if not hasattr(store, "_key_partition"):
+            continue  # a store on disk has a file for each partition
+        topic = cast(Any, table).changelog_topic.get_topic_name()
+        before = {tp for tp in recovery.active_offsets if tp.topic == topic}
+        if before and before != {tp for tp in kept if tp.topic == topic}:
+            store.data.clear()
+            store._key_partition.clear()
+            for tp in before:
+                recovery.active_offsets.pop(tp, None)
+
+
+def recovered_to_end(app: "AppT", tp: "TP", next_offset: int) -> None:
+    """Tell a table's recovery that nothing comes before `next_offset` any more.
+
+    Why: recovery waits until it has seen the last offset there was when it began. When that
+    record vanished meanwhile (a tombstone's time was up) it would wait for ever.
+    """
+    recovery = cast(Any, app.tables).recovery
+    for offsets, highwaters in (
+        (recovery.active_offsets, recovery.active_highwaters),
+        (recovery.standby_offsets, recovery.standby_highwaters),
+    ):
+        highwater = highwaters.get(tp)
+        seen = offsets.get(tp)
+        if highwater is not None and seen is not None and seen < highwater < next_offset:
+            offsets[tp] = highwater

@@ -1,0 +1,277 @@
+"""Where a record lives: names of streams and subjects, the partitioner, and header encoding.
+
+A topic is one JetStream stream. A record of partition *p* has the subject
+`<prefix>.<topic>.<p>`, and `<prefix>.<topic>.<p>.<key token>` when the topic keeps its keys in
+the subject (compacted topics always do). The Faust offset of a record is its stream sequence.
+
+All functions here are pure.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+import random
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from .errors import ConfigurationError
+
+KEY: Final = "Bridge-Key"
+"""Header with the record's key, when the key is plain printable ASCII."""
+KEY_BASE64: Final = "Bridge-Key-B64"
+"""Header with the record's key in base64, when it is anything else."""
+NULL: Final = "Bridge-Null"
+"""Header of a record whose value is null (a tombstone), not merely empty."""
+TIMESTAMP: Final = "Bridge-Timestamp"
+"""Header with the sender's own timestamp, in seconds since 1970."""
+HEADERS: Final = "Bridge-Headers"
+"""Header with all user headers, when one of them could not travel as a NATS header."""
+MESSAGE_ID: Final = "Nats-Msg-Id"
+"""JetStream's header for de-duplication."""
+
+KEY_TOKEN_MAX: Final = 160
+"""Longest key token in characters; keys that would need more are hashed."""
+
+Headers = Iterable[tuple[str, bytes]] | Mapping[str, bytes]
+
+_PREFIX = re.compile(r"[A-Za-z0-9]+(?:[_-][A-Za-z0-9]+)*")
+_SAFE = re.compile(r"[A-Za-z0-9_-]+")
+_UNSAFE_BYTE = re.compile(rb"[^A-Za-z0-9_-]")
+_ESCAPED_BYTE = re.compile(rb"=([0-9A-F]{2})")
+_PLAIN = re.compile(rb"(?:[!-~](?:[ -~]*[!-~])?)?")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_RESERVED = ("nats-", "bridge-")
+_EMPTY_KEY = "="
+_NO_KEY = "=-"
+_HASHED = "=="
+
+
+def check_prefix(prefix: str) -> str:
+    """Return `prefix`, or raise ConfigurationError if it cannot begin stream names and subjects.
+
+    Letters and digits, with single dashes or underscores between them: so the first double dash
+    in a stream name always ends the prefix.
+    """
+    if not _PREFIX.fullmatch(prefix):
+        raise ConfigurationError(
+            f"prefix {prefix!r}: use letters and digits, with single dashes or underscores between"
+        )
+    return prefix
+
+
+def escape(name: str) -> str:
+    """Return `name` as one subject token that is also safe in a stream name; injective.
+
+    Letters, digits, dash and underscore stay; any other byte of the UTF-8 text becomes `=XX`.
+    """
+    if _SAFE.fullmatch(name):
+        return name
+    return _escape(name.encode())
+
+
+def unescape(token: str) -> str:
+    """Undo `escape`."""
+    if "=" not in token:
+        return token
+    return _ESCAPED_BYTE.sub(_unescape_byte, token.encode()).decode()
+
+
+def _escape(raw: bytes) -> str:
+    return _UNSAFE_BYTE.sub(lambda match: b"=%02X" % match[0][0], raw).decode("ascii")
+
+
+def _unescape_byte(match: re.Match[bytes]) -> bytes:
+    return bytes((int(match[1], 16),))
+
+
+def key_token(key: bytes | None) -> str:
+    """Return the subject token of a record's key: injective, safe, at most `KEY_TOKEN_MAX` long.
+
+    Short keys stay readable; a key that would be too long is replaced by its SHA-256. No key at
+    all has a token of its own.
+    """
+    if key is None:
+        return _NO_KEY
+    token = _escape(key) or _EMPTY_KEY
+    return token if len(token) <= KEY_TOKEN_MAX else _HASHED + hashlib.sha256(key).hexdigest()
+
+
+def stream_name(prefix: str, topic: str) -> str:
+    """Return the name of the JetStream stream that holds `topic`."""
+    return f"{prefix}--{escape(topic)}"
+
+
+def subject(prefix: str, topic: str, partition: int, key: bytes | None = None) -> str:
+    """Return the subject of a record; give `key` for topics that keep keys in the subject."""
+    base = f"{prefix}.{escape(topic)}.{partition}"
+    return base if key is None else f"{base}.{key_token(key)}"
+
+
+class Place(NamedTuple):
+    """What a record's subject says: topic and partition (the key is read from the headers)."""
+
+    topic: str
+    partition: int
+
+
+def parse_subject(subject: str) -> Place:
+    """Return topic and partition of a record's subject; ValueError for any other subject."""
+    tokens = subject.split(".", 3)
+    if len(tokens) < 3:
+        raise ValueError(f"not the subject of a record: {subject!r}")
+    return Place(unescape(tokens[1]), int(tokens[2]))
+
+
+def partition_for(key: bytes | None, partitions: int) -> int:
+    """Return the partition of `key`, the one that Kafka's clients would choose (murmur2).
+
+    Without a key any partition will do: one is picked at random.
+    """
+    if key is None:
+        return random.randrange(partitions)  # noqa: S311 - spreads load, guards nothing
+    return (murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+@lru_cache(maxsize=16_384)
+def murmur2(data: bytes) -> int:
+    """Return the 32-bit MurmurHash2 of `data` with the seed that Kafka's clients use."""
+    mixer, mask = 0x5BD1E995, 0xFFFFFFFF
+    length = len(data)
+    value = 0x9747B28C ^ length
+    whole = length & ~3
+    for start in range(0, whole, 4):
+        word = int.from_bytes(data[start : start + 4], "little") * mixer & mask
+        word = (word ^ word >> 24) * mixer & mask
+        value = (value * mixer & mask) ^ word
+    if length > whole:
+        value = (value ^ int.from_bytes(data[whole:], "little")) * mixer & mask
+    value = (value ^ value >> 13) * mixer & mask
+    return value ^ value >> 15
+
+
+def encode_headers(
+    key: bytes | None,
+    value: bytes | None,
+    headers: Headers | None = None,
+    timestamp: float | None = None,
+) -> dict[str, str]:
+    """Return the NATS headers of a record: printable ASCII only, whatever the record holds.
+
+    User headers that NATS can carry unchanged stay readable; if only one of them cannot (its
+    name, its bytes, or because it occurs twice), all travel together in `Bridge-Headers`. A
+    `Nats-Msg-Id` among them is passed on as the record's id for de-duplication.
+    """
+    encoded: dict[str, str] = {}
+    if key is not None:
+        if _PLAIN.fullmatch(key):
+            encoded[KEY] = key.decode("ascii")
+        else:
+            encoded[KEY_BASE64] = base64.b64encode(key).decode("ascii")
+    if value is None:
+        encoded[NULL] = "1"
+    if timestamp is not None:
+        encoded[TIMESTAMP] = repr(float(timestamp))
+    if headers:
+        _encode_user_headers(headers, encoded)
+    return encoded
+
+
+def _encode_user_headers(headers: Headers, encoded: dict[str, str]) -> None:
+    pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
+    plain: dict[str, str] = {}
+    carried = 0
+    for name, raw in pairs:
+        content = raw if isinstance(raw, bytes) else str(raw).encode()
+        if name == MESSAGE_ID:
+            encoded[MESSAGE_ID] = content.decode("ascii", "backslashreplace")
+            continue
+        carried += 1
+        if (
+            name not in plain
+            and _HEADER_NAME.fullmatch(name)
+            and not name.lower().startswith(_RESERVED)
+            and _PLAIN.fullmatch(content)
+        ):
+            plain[name] = content.decode("ascii")
+    if len(plain) == carried:
+        encoded.update(plain)
+        return
+    packed = [
+        [name, base64.b64encode(raw if isinstance(raw, bytes) else str(raw).encode()).decode()]
+        for name, raw in pairs
+        if name != MESSAGE_ID
+    ]
+    encoded[HEADERS] = base64.b64encode(json.dumps(packed).encode()).decode("ascii")
+
+
+class Content(NamedTuple):
+    """What a record holds besides its place: the undoing of `encode_headers`."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes]]
+    timestamp: float | None
+    """The sender's own timestamp in seconds, if it gave one."""
+    message_id: str | None
+
+
+def decode_headers(headers: Mapping[str, str] | None, payload: bytes) -> Content:
+    """Return key, value, user headers, timestamp and id of a record.
+
+    Records from publishers that know nothing of the bridge decode too: no key, their own
+    headers. What is broken is treated as not there.
+    """
+    if not headers:
+        return Content(None, payload, [], None, None)
+    key: bytes | None = None
+    value: bytes | None = payload
+    timestamp: float | None = None
+    message_id: str | None = None
+    plain: list[tuple[str, bytes]] = []
+    for name, text in headers.items():
+        if name == KEY:
+            key = _text_bytes(text)
+        elif name == KEY_BASE64:
+            key = _from_base64(text)
+        elif name == NULL:
+            value = None
+        elif name == TIMESTAMP:
+            timestamp = _to_float(text)
+        elif name == MESSAGE_ID:
+            message_id = text
+        elif name == HEADERS:
+            plain += _unpack(text)
+        elif not name.lower().startswith(_RESERVED):
+            plain.append((name, _text_bytes(text)))
+    return Content(key, value, plain, timestamp, message_id)
+
+
+def _text_bytes(text: str) -> bytes:
+    # Bytes that were not UTF-8 arrive as lone surrogates and leave as what they were.
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _from_base64(text: str) -> bytes | None:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error:
+        return None
+
+
+def _to_float(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _unpack(text: str) -> list[tuple[str, bytes]]:
+    packed = _from_base64(text)
+    try:
+        pairs = json.loads(packed or b"[]")
+        return [(str(name), base64.b64decode(raw)) for name, raw in pairs]
+    except (ValueError, TypeError):
+        return []

@@ -1,0 +1,305 @@
+"""What an app's consumer and producer share: one connection, one publisher, the known topics."""
+
+import asyncio
+import itertools
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, ClassVar, Final
+from weakref import WeakKeyDictionary
+
+from faust.auth import SASLCredentials, SSLCredentials
+from faust.types import AppT
+from faust.types.topics import TopicT
+from mode.utils.times import want_seconds
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+
+from . import topics
+from .bucket import Bucket
+from .connection import ConnectionOptions, check_jetstream, connect, parse_url
+from .errors import AccessDenied, BridgeError, ConfigurationError, NotConnected, UnknownTopic
+from .publisher import Publisher
+from .topics import TopicInfo, TopicSpec
+
+logger = logging.getLogger(__name__)
+
+OPTION_PREFIX: Final = "nats."
+"""Keys of a topic's `config` that begin so are ours; others (Kafka's) are passed over."""
+
+
+class Link:
+    """The connection of one Faust app, opened by the first who needs it, closed by the last."""
+
+    _links: ClassVar["WeakKeyDictionary[AppT, Link]"] = WeakKeyDictionary()
+
+    def __init__(self, app: AppT, options: ConnectionOptions) -> None:
+        self.app = app
+        self.options = options
+        self.topics: dict[str, TopicInfo] = {}
+        """All topics that this app has met so far."""
+        self.on_reconnect: list[Callable[[], None]] = []
+        self.may_write: Callable[[], bool] = lambda: True
+        """Asked before bytes leave; the consumer puts its lease here."""
+        self._client: Client | None = None
+        self._publisher: Publisher | None = None
+        self._users = 0
+        self._unique = secrets.token_hex(8)
+        self._ids = itertools.count(1)
+        self._opening = asyncio.Lock()
+
+    @classmethod
+    def of(cls, app: AppT, urls: list[Any]) -> "Link":
+        """Return the app's link; Faust makes two transports, which shall share one."""
+        link = cls._links.get(app)
+        if link is None:
+            link = cls._links[app] = cls(app, _options(app, urls))
+        return link
+
+    @property
+    def client(self) -> Client:
+        """The connection; NotConnected before `acquire`."""
+        if self._client is None:
+            raise NotConnected("the connection is not open")
+        return self._client
+
+    @property
+    def js(self) -> JetStreamContext:
+        """The connection's JetStream context."""
+        return self.client.jetstream(timeout=10.0)
+
+    @property
+    def publisher(self) -> Publisher:
+        """What all records of the app are sent through."""
+        if self._publisher is None:
+            raise NotConnected("the connection is not open")
+        return self._publisher
+
+    @property
+    def replicas(self) -> int:
+        """Replicas of what the bridge itself creates."""
+        return self.options.replicas or int(self.app.conf.topic_replication_factor or 1)
+
+    def bucket(self) -> Bucket:
+        """Return the bucket in which the groups of this prefix keep what they agree on."""
+        return Bucket(self.client, f"{self.options.prefix}-groups")
+
+    def unique_id(self) -> str:
+        """Return a message id that no other record ever has."""
+        return f"{self._unique}-{next(self._ids)}"
+
+    async def acquire(self) -> None:
+        """Open the connection, or share the one that is open."""
+        async with self._opening:
+            self._users += 1
+            if self._client is not None:
+                return
+            try:
+                await self._open()
+            except BaseException:
+                self._users -= 1
+                raise
+
+    async def release(self) -> None:
+        """Close the connection if nobody else uses it."""
+        async with self._opening:
+            self._users -= 1
+            if self._users:
+                return
+            client, self._client = self._client, None
+            publisher, self._publisher = self._publisher, None
+            self.topics.clear()
+            if publisher is not None:
+                await publisher.stop()
+            if client is not None:
+                await client.close()
+
+    async def _open(self) -> None:
+        client = await connect(
+            self.options,
+            name=self.app.conf.id,
+            on_disconnect=self._disconnected,
+            on_reconnect=self._reconnected,
+            on_close=self._closed,
+            on_error=self._complained,
+        )
+        try:
+            await check_jetstream(client)
+            self._publisher = Publisher(
+                client, on_failure=self._fail, may_write=lambda: self.may_write()
+            )
+            await self._publisher.start()
+        except BaseException:
+            await client.close()
+            raise
+        self._client = client
+
+    async def _disconnected(self) -> None:
+        if self._client is not None:
+            logger.warning("connection to NATS lost; the worker pauses until it is back")
+
+    async def _reconnected(self) -> None:
+        logger.info("connection to NATS is back")
+        if self._publisher is not None:
+            self._publisher.send_again()
+        for tell in self.on_reconnect:
+            tell()
+
+    async def _closed(self) -> None:
+        if self._client is not None:  # not by us
+            error = self._client.last_error
+            self._fail(AccessDenied(f"the server has closed the connection for good: {error}"))
+
+    def _complained(self, error: Exception) -> None:
+        if self._publisher is not None:
+            self._publisher.refused(str(error))
+
+    def _fail(self, error: BridgeError) -> None:
+        """End the worker: what was to be stored cannot be."""
+        loop = asyncio.get_running_loop()
+        self._crashing = loop.create_task(self.app.crash(error))
+
+    # -- topics
+
+    async def topic(self, name: str) -> TopicInfo:
+        """Return a topic, looked up or created as the app describes it; UnknownTopic if neither.
+
+        As with Kafka, a topic that is used before it was declared comes into being with default
+        settings, unless the app's `topic_allow_declare` is off.
+        """
+        info = self.topics.get(name)
+        if info is not None:
+            return info
+        described = self._find(name)
+        if described is not None and described.partitions:
+            info = await self._declare_as_described(name, described, described.partitions)
+        else:
+            info = await topics.lookup(self.js, self.options.prefix, name)
+            if info is None:
+                info = await self._bring_into_being(name, described)
+        self.topics[name] = info
+        return info
+
+    async def _bring_into_being(self, name: str, described: TopicT | None) -> TopicInfo:
+        conf = self.app.conf
+        if not conf.topic_allow_declare:
+            raise UnknownTopic(f"topic {name!r} does not exist")
+        if described is not None:
+            return await self._declare_as_described(name, described, conf.topic_partitions)
+        if name.startswith(conf.reply_to_prefix):
+            # As the asker declares it, who may be doing so at this moment.
+            return await self.declare(name, 1, retention=conf.reply_expires)
+        # Somebody who knows better may be about to declare it: an app that starts beside us.
+        for _ in range(10):
+            await asyncio.sleep(0.1)
+            info = await topics.lookup(self.js, self.options.prefix, name)
+            if info is not None:
+                return info
+        logger.warning("topic %r was not declared; it gets default settings", name)
+        return await self.declare(name, conf.topic_partitions)
+
+    async def _declare_as_described(
+        self, name: str, described: TopicT, partitions: int
+    ) -> TopicInfo:
+        if not self.app.conf.topic_allow_declare:
+            info = await topics.lookup(self.js, self.options.prefix, name)
+            if info is None:
+                raise UnknownTopic(f"topic {name!r} does not exist")
+            return info
+        return await self.declare(
+            name,
+            partitions,
+            replicas=described.replicas,
+            config=described.config,
+            retention=described.retention,
+            compacting=described.compacting,
+            deleting=described.deleting,
+        )
+
+    def _find(self, name: str) -> TopicT | None:
+        """Return how the app describes a topic, if it does so anywhere."""
+        for channel in self.app.topics:
+            if name in channel.topics:
+                return channel
+        for agent in self.app.agents.values():
+            described = agent.channel
+            if isinstance(described, TopicT) and name in described.topics:
+                return described
+        return None
+
+    async def declare(
+        self,
+        name: str,
+        partitions: int,
+        *,
+        replicas: int | None = None,
+        config: Mapping[str, Any] | None = None,
+        retention: Any = None,
+        compacting: bool | None = None,
+        deleting: bool | None = None,
+    ) -> TopicInfo:
+        """Create a topic with Faust's settings, or check the one that exists."""
+        options = self.options
+        spec = TopicSpec(
+            name,
+            partitions,
+            prefix=options.prefix,
+            compacted=bool(compacting),
+            max_age=want_seconds(retention) if retention else None,
+            storage=options.storage,
+            replicas=options.replicas or replicas or 1,
+            duplicate_window=options.duplicate_window,
+            owner=self.app.conf.id,
+        )
+        spec = with_options(spec, config or {})
+        if compacting and not deleting:
+            spec = replace(spec, max_age=None)
+        info = self.topics[name] = await topics.declare(self.js, spec)
+        return info
+
+
+def _options(app: AppT, urls: list[Any]) -> ConnectionOptions:
+    """Return the URL's options, completed by Faust's own settings."""
+    options = parse_url(urls)
+    conf = app.conf
+    if conf.ssl_context is not None:
+        options = replace(options, ssl_context=conf.ssl_context)
+    credentials = conf.broker_credentials
+    if credentials is None:
+        return options
+    if isinstance(credentials, SSLCredentials):
+        return replace(options, ssl_context=credentials.context)
+    if isinstance(credentials, SASLCredentials):
+        return replace(
+            options,
+            user=credentials.username,
+            password=credentials.password,
+            ssl_context=credentials.ssl_context or options.ssl_context,
+        )
+    raise ConfigurationError(
+        f"broker_credentials: NATS knows no {type(credentials).__name__}; use SASLCredentials "
+        "(user and password), SSLCredentials, or token, credentials and nkey in the broker URL"
+    )
+
+
+def with_options(spec: TopicSpec, config: Mapping[str, Any]) -> TopicSpec:
+    """Return `spec` changed by the `nats.…` options of a topic's config."""
+    kinds: dict[str, Callable[[Any], Any]] = {
+        "key_in_subject": bool,
+        "max_age": want_seconds,
+        "max_bytes": int,
+        "storage": str,
+        "duplicate_window": want_seconds,
+        "replicas": int,
+    }
+    changes: dict[str, Any] = {}
+    for name, value in config.items():
+        if not name.startswith(OPTION_PREFIX):
+            continue
+        option = name.removeprefix(OPTION_PREFIX)
+        if option not in kinds:
+            known = ", ".join(OPTION_PREFIX + kind for kind in kinds)
+            raise ConfigurationError(f"topic {spec.topic!r}: no option {name!r}; there are {known}")
+        changes[option] = kinds[option](value)
+    return replace(spec, **changes)

@@ -1,0 +1,121 @@
+"""Committed offsets of a group, each partition's behind a claim that is also the fence."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from .bucket import Bucket, Conflict
+from .errors import Fenced
+from .layout import Place, escape
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _Claim:
+    """Our hold on one partition: valid as long as the key still has this revision."""
+
+    revision: int
+    offset: int | None
+
+
+class Offsets:
+    """Where a group goes on reading, kept in the group's bucket by compare-and-set.
+
+    A member claims a partition's key when it is assigned the partition: it rewrites the key with
+    its own id and generation. From then on only writes on top of that revision succeed, so a
+    member that lost the partition, and does not know it yet, cannot commit for it any more.
+    """
+
+    def __init__(self, bucket: Bucket, group: str, member: str) -> None:
+        self.bucket = bucket
+        self.group = group
+        self.member = member
+        self._generation = 0
+        self._claims: dict[Place, _Claim] = {}
+
+    def key(self, place: Place) -> str:
+        """Return the bucket's key for a partition of the group."""
+        return f"offset.{escape(self.group)}.{escape(place.topic)}.{place.partition}"
+
+    async def claim(self, places: Iterable[Place], generation: int) -> dict[Place, int | None]:
+        """Take over partitions; return the committed offsets, None where there is none yet.
+
+        Claims held before are dropped. Raises Fenced when a later generation has claimed one.
+        """
+        self._claims.clear()
+        self._generation = generation
+        places = list(places)
+        claims = await asyncio.gather(*(self._claim(place) for place in places))
+        self._claims = dict(zip(places, claims, strict=True))
+        return self.committed()
+
+    def committed(self) -> dict[Place, int | None]:
+        """Return the offsets to read next of all partitions that are claimed."""
+        return {place: claim.offset for place, claim in self._claims.items()}
+
+    async def commit(self, offsets: Mapping[Place, int]) -> None:
+        """Store offsets; returns once all are stored, however long the server stays away.
+
+        Raises Fenced if another member has claimed one of the partitions.
+        """
+        await asyncio.gather(*(self._commit(place, offset) for place, offset in offsets.items()))
+
+    def release(self) -> None:
+        """Forget all claims; nothing can be committed until the next `claim`."""
+        self._claims.clear()
+
+    async def _claim(self, place: Place) -> _Claim:
+        key = self.key(place)
+        while True:
+            try:
+                entry = await self.bucket.get(key)
+                held = json.loads(entry.value) if entry is not None and entry.value else {}
+                if held.get("generation", 0) > self._generation:
+                    raise Fenced(f"{place.topic}[{place.partition}] has a later owner")
+                offset: int | None = held.get("offset")
+                revision = entry.revision if entry is not None else 0
+                revision = await self.bucket.put(key, self._value(offset), revision=revision)
+            except (Conflict, TimeoutError) as exc:
+                logger.info("claim of %s: %s; trying again", key, exc)
+                await asyncio.sleep(0.1)
+            else:
+                return _Claim(revision, offset)
+
+    async def _commit(self, place: Place, offset: int) -> None:
+        key = self.key(place)
+        while True:
+            claim = self._claims.get(place)
+            if claim is None:
+                raise Fenced(f"{place.topic}[{place.partition}] is not ours any more")
+            try:
+                claim.revision = await self.bucket.put(
+                    key, self._value(offset), revision=claim.revision
+                )
+            except Conflict:
+                await self._recheck(place, claim)
+            except TimeoutError as exc:
+                logger.info("commit of %s: %s; trying again", key, exc)
+                await asyncio.sleep(0.1)
+            else:
+                claim.offset = offset
+                return
+
+    async def _recheck(self, place: Place, claim: _Claim) -> None:
+        """Tell a lost claim from our own write whose answer was lost."""
+        try:
+            entry = await self.bucket.get(self.key(place))
+        except TimeoutError:
+            return
+        held = json.loads(entry.value) if entry is not None and entry.value else {}
+        if (held.get("member"), held.get("generation")) != (self.member, self._generation):
+            raise Fenced(f"{place.topic}[{place.partition}] belongs to {held.get('member')} now")
+        if entry is not None:
+            claim.revision = entry.revision
+
+    def _value(self, offset: int | None) -> bytes:
+        return json.dumps(
+            {"offset": offset, "member": self.member, "generation": self._generation}
+        ).encode()

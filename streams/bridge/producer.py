@@ -1,0 +1,295 @@
+"""Faust's producer on JetStream."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from faust.agents import current_agent
+from faust.streams import current_event
+from faust.transport import producer as base
+from faust.types import TP, HeadersArg, RecordMetadata
+from faust.types.tuples import FutureMessage
+from mode.utils.times import Seconds
+
+from .errors import BridgeError, ConfigurationError, SendFailed, UnknownTopic
+from .internals import Waiting, quick_producer, slow_producer, step
+from .layout import MESSAGE_ID, encode_headers, escape, key_token, partition_for, subject
+from .topics import TOMBSTONE_SECONDS, TopicInfo
+
+if TYPE_CHECKING:
+    from .transport import Transport
+
+logger = logging.getLogger(__name__)
+
+
+class ProducerBuffer(base.ProducerBuffer):
+    """What Faust asks for when it wants to know whether senders are too fast.
+
+    Faust queues `send_soon` here; ours are sent at once, so what counts is what is in flight.
+    """
+
+    producer: "Producer"
+
+    def put(self, fut: FutureMessage) -> None:
+        """Send a message."""
+        self.producer.send_soon(fut)
+
+    async def on_stop(self) -> None:
+        """Do nothing: the producer has flushed before."""
+
+    async def flush(self) -> None:
+        """Wait until what was sent so far is stored."""
+        await self.producer.flush()
+
+    async def wait_until_ebb(self) -> None:
+        """Wait while too much is in flight."""
+        publisher = self.producer.link.publisher
+        if publisher.full:
+            await publisher.room()
+
+    @property
+    def size(self) -> int:
+        """How many messages are not sent yet."""
+        return self.producer.unsent
+
+
+class Producer(base.Producer):
+    """Sends records of a Faust app, with ids that make sending them twice harmless."""
+
+    def __init__(self, transport: "Transport", **kwargs: Any) -> None:
+        conf = transport.app.conf
+        if conf.producer_threaded:
+            raise ConfigurationError(
+                "producer_threaded: the NATS transport sends from the event loop; leave it off"
+            )
+        super().__init__(transport, **kwargs)
+        self.link = transport.link
+        self.buffer = ProducerBuffer(loop=self.loop, beacon=self.beacon)
+        self.buffer.app = self.app
+        self.buffer.producer = self
+        self._waiting: deque[tuple[FutureMessage, Waiting]] = deque()
+        self._sending: asyncio.Task[None] | None = None
+        self._changelogs: dict[str, bool] = {}
+
+    async def on_start(self) -> None:
+        """Connect."""
+        await self.link.acquire()
+        quick_producer(self.app, self)
+        await super().on_start()
+
+    async def on_stop(self) -> None:
+        """Send the rest, then disconnect; does not wait for a server that stays away."""
+        try:
+            await self.flush()
+        except (BridgeError, TimeoutError) as exc:
+            logger.error("not everything could be sent: %s", exc or type(exc).__name__)
+        if self._sending is not None:
+            self._sending.cancel()
+        slow_producer(self.app)
+        await self.link.release()
+
+    @property
+    def unsent(self) -> int:
+        """Messages of `send_soon` that wait for something, a topic's creation for instance."""
+        return len(self._waiting)
+
+    async def send(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int | None,
+        timestamp: float | None,
+        headers: HeadersArg | None,
+        *,
+        transactional_id: str | None = None,
+    ) -> Awaitable[RecordMetadata]:
+        """Send a record; the result gives its place once JetStream has stored it.
+
+        Raises SendFailed for what can never be sent, UnknownTopic.
+        """
+        info = self.link.topics.get(topic)
+        # The id must be taken before anything is waited for: order within an event counts.
+        message_id = self._message_id(topic)
+        if info is None:
+            info = await self.link.topic(topic)
+        publisher = self.link.publisher
+        if publisher.full:
+            await publisher.room()
+        return self._publish(info, key, value, partition, timestamp, headers, message_id)
+
+    async def send_and_wait(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int | None,
+        timestamp: float | None,
+        headers: HeadersArg | None,
+        *,
+        transactional_id: str | None = None,
+    ) -> RecordMetadata:
+        """Send a record and wait until JetStream has stored it."""
+        return await (await self.send(topic, key, value, partition, timestamp, headers))
+
+    def send_soon(self, fut: FutureMessage) -> None:
+        """Send a message now, if it is possible without waiting, else as soon as it is."""
+        # mypy: publish_message is a coroutine, though declared as any awaitable.
+        publishing = cast(Any, fut.message.channel.publish_message(fut, wait=False))
+        try:
+            waiting = step(publishing)
+        except Exception as exc:
+            self._refused(fut, exc)
+            return
+        if waiting is not None:
+            self._waiting.append((fut, waiting))
+            if self._sending is None or self._sending.done():
+                self._sending = asyncio.get_running_loop().create_task(self._send_waiting())
+
+    async def _send_waiting(self) -> None:
+        while self._waiting:
+            fut, waiting = self._waiting[0]
+            try:
+                await waiting
+            except Exception as exc:
+                self._refused(fut, exc)
+            self._waiting.popleft()
+
+    def _refused(self, fut: FutureMessage, error: Exception) -> None:
+        # Nobody awaits what is sent soon, a change of a table for instance: do not lose it.
+        if not fut.done():
+            fut.set_exception(error)
+            fut.exception()
+        self.link.publisher.fail(
+            error if isinstance(error, BridgeError) else SendFailed(f"cannot be sent: {error!r}")
+        )
+
+    async def flush(self) -> None:
+        """Wait until everything sent so far is stored; raise if something was refused.
+
+        While the app stops it waits no longer than the option `drain` says (TimeoutError).
+        """
+        limit = self.link.options.drain if self.app.should_stop else None
+        async with asyncio.timeout(limit):
+            while self._sending is not None and not self._sending.done():
+                await asyncio.wait([self._sending])
+            await self.link.publisher.flush()
+
+    async def create_topic(
+        self,
+        topic: str,
+        partitions: int,
+        replication: int,
+        *,
+        config: Mapping[str, Any] | None = None,
+        timeout: Seconds = 30.0,
+        retention: Seconds | None = None,
+        compacting: bool | None = None,
+        deleting: bool | None = None,
+        ensure_created: bool = False,
+    ) -> None:
+        """Create a topic, or check that the one that exists fits (TopicMismatch if not)."""
+        if not self.app.conf.topic_allow_declare:
+            logger.warning("topic_allow_declare is off: topic %r is not created", topic)
+            return
+        await self.link.declare(
+            topic,
+            partitions,
+            replicas=replication,
+            config=config,
+            retention=retention,
+            compacting=compacting,
+            deleting=deleting,
+        )
+
+    def key_partition(self, topic: str, key: bytes) -> TP:
+        """Return the partition that a key belongs to; UnknownTopic before the topic is known."""
+        info = self.link.topics.get(topic)
+        if info is None:
+            raise UnknownTopic(f"topic {topic!r} is not known yet: declare it first")
+        return TP(topic, self._partition(info, key))
+
+    def supports_headers(self) -> bool:
+        """Return True: records carry headers."""
+        return True
+
+    # -- one record
+
+    def _partition(self, info: TopicInfo, key: bytes | None) -> int:
+        if self.partitioner is None:
+            return partition_for(key, info.partitions)
+        partitions = range(info.partitions)
+        return int(self.partitioner(key, partitions, partitions))
+
+    def _publish(
+        self,
+        info: TopicInfo,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int | None,
+        timestamp: float | None,
+        headers: HeadersArg | None,
+        message_id: str | None,
+    ) -> "asyncio.Future[RecordMetadata]":
+        if partition is None:
+            partition = self._partition(info, key)
+        elif not 0 <= partition < info.partitions:
+            raise SendFailed(f"{info.topic} has no partition {partition}")
+        if info.compacted and key is None:
+            raise SendFailed(f"{info.topic} is compacted: its records need a key")
+        if self._listened_to():
+            headers = list(headers.items() if isinstance(headers, Mapping) else headers or ())
+            self.app.on_produce_message.send(
+                key=key, value=value, partition=partition, timestamp=timestamp, headers=headers
+            )
+        encoded = encode_headers(key, value, cast(Any, headers), timestamp)
+        if message_id is not None:
+            encoded.setdefault(MESSAGE_ID, message_id)
+        if value is None and info.compacted:
+            encoded["Nats-TTL"] = f"{TOMBSTONE_SECONDS}s"
+        place = TP(info.topic, partition)
+
+        def metadata(sequence: int) -> RecordMetadata:
+            return RecordMetadata(info.topic, partition, place, sequence, timestamp, None)
+
+        where = subject(info.prefix, info.topic, partition)
+        if info.keyed:
+            where = f"{where}.{key_token(key)}"
+        future: asyncio.Future[RecordMetadata] = self.link.publisher.publish(
+            where, value or b"", encoded, superseding=info.compacted, result=metadata
+        )
+        return future
+
+    def _listened_to(self) -> bool:
+        signal = self.app.on_produce_message
+        return any(True for _ in signal.iter_receivers(self.app))
+
+    def _message_id(self, topic: str) -> str | None:
+        """Return the id by which JetStream recognises this record if it is sent again.
+
+        What follows from an input event is named after the input: by group, agent and the
+        input's place, by destination, and by its ordinal among what the event sends there. An
+        event that is worked on again after a crash so repeats the ids of what it sent before.
+        What follows from no event gets an id that nothing else has: only the bridge itself
+        sends it again. Changes of a table carry none: their last one is the truth.
+        """
+        changelog = self._changelogs.get(topic)
+        if changelog is None:
+            changelog = self._changelogs[topic] = topic in self.app.tables.changelog_topics
+        if changelog:
+            return None
+        event = current_event()
+        outputs = getattr(event.message, "outputs", None) if event is not None else None
+        if event is None or outputs is None:
+            return self.link.unique_id()
+        agent = current_agent()
+        name = agent.name if agent is not None else ""
+        ordinal = outputs[name, topic] = outputs.get((name, topic), 0) + 1
+        message = event.message
+        return (
+            f"{escape(self.app.conf.id)}/{escape(name) if name else ''}"
+            f"/{escape(message.topic)}/{message.partition}/{message.offset}"
+            f"/{escape(topic)}/{ordinal}"
+        )

@@ -1,0 +1,222 @@
+"""Reading one partition in order, from any sequence on, through whatever happens."""
+
+import asyncio
+import json
+import logging
+import secrets
+from collections import deque
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import nats.errors
+import nats.js.errors
+from nats.aio.client import Client
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, ReplayPolicy
+
+from .internals import parse_headers, subscribe_raw, unsubscribe_raw, write
+from .records import parse_delivery
+
+logger = logging.getLogger(__name__)
+
+BATCH: Final = 256
+"""Records that a reader holds or has asked for at most."""
+BATCH_BYTES: Final = 4 * 1024 * 1024
+EXPIRE_SECONDS: Final = 30
+HEARTBEAT_SECONDS: Final = 5
+SILENCE_SECONDS: Final = 2.5 * HEARTBEAT_SECONDS
+"""Silence after which an unanswered request counts as lost."""
+INACTIVE_SECONDS: Final = 120.0
+"""After so long without a request the server forgets the consumer; it is then made anew."""
+
+_NEXT: Final = "$JS.API.CONSUMER.MSG.NEXT"
+_DELETE: Final = "$JS.API.CONSUMER.DELETE"
+
+
+class Delivered(NamedTuple):
+    """A record as delivered, not decoded yet."""
+
+    subject: str
+    sequence: int
+    time: float
+    """When it was stored, in seconds since 1970."""
+    header: bytes
+    payload: bytes
+
+
+class Reader:
+    """The records of one subject filter, in order and without gaps, into a bounded buffer.
+
+    It pulls through an ephemeral in-memory consumer that acknowledges nothing. The consumer is
+    made anew, from the next unseen sequence, whenever deliveries show a gap, heartbeats stay
+    out, or the server says that it is gone. Not taking records out of `buffer` is the
+    back-pressure: nothing more is asked for.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        stream: str,
+        filter_subject: str,
+        start: int,
+        wake: Callable[[], None],
+    ) -> None:
+        self.client = client
+        self.stream = stream
+        self.filter = filter_subject
+        self.buffer: deque[Delivered] = deque()
+        self.next_sequence = max(start, 1)
+        """The first sequence that has not arrived yet."""
+        self.highwater = self.next_sequence
+        """One past the last sequence known to exist: exact when nothing is pending."""
+        self.caught_up = False
+        """Whether everything that was there at the last word from the server has arrived."""
+        self._wake = wake
+        self._consumer = ""
+        self._inbox = ""
+        self._subscription = 0
+        self._number = 0
+        self._asked = 0
+        self._pulls = 0
+        self._heard = 0.0
+        self._broken = asyncio.Event()
+        self._closed = False
+        self._task: asyncio.Task[None] | None = None
+
+    def open(self) -> None:
+        """Begin to read, in the background."""
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def close(self) -> None:
+        """Stop reading and let the server forget the consumer."""
+        self._closed = True
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        await self._discard()
+
+    def take(self) -> Delivered | None:
+        """Return the next record, or None if none has arrived."""
+        if not self.buffer:
+            return None
+        record = self.buffer.popleft()
+        if self._asked <= BATCH // 2:
+            self._pull()
+        return record
+
+    def restart(self) -> None:
+        """Make the consumer anew: the connection was interrupted."""
+        self._broken.set()
+
+    def check(self, now: float) -> None:
+        """Notice missed heartbeats; call it every second or so with the event loop's time."""
+        if self._asked > 0 and now - self._heard > SILENCE_SECONDS:
+            logger.warning("%s: silence; reading on from %d", self.filter, self.next_sequence)
+            self._broken.set()
+
+    async def _run(self) -> None:
+        pause = 0.05
+        while True:
+            self._broken.clear()
+            try:
+                await self._create()
+                pause = 0.05
+                await self._broken.wait()
+            except (nats.errors.Error, TimeoutError) as exc:
+                # Also a stream that is not there at the moment: elections, restarts.
+                logger.info("%s: cannot read yet: %s", self.filter, exc or type(exc).__name__)
+                pause = min(pause * 2, 1.0)
+            await self._discard()
+            await asyncio.sleep(pause)
+
+    async def _create(self) -> None:
+        client = self.client
+        name = f"bridge-{secrets.token_hex(8)}"
+        self._inbox = client.new_inbox()
+        self._subscription = await subscribe_raw(client, f"{self._inbox}.*", self._on_message)
+        info = await client.jetstream().add_consumer(
+            self.stream,
+            ConsumerConfig(
+                name=name,
+                deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+                opt_start_seq=self.next_sequence,
+                ack_policy=AckPolicy.NONE,
+                replay_policy=ReplayPolicy.INSTANT,
+                filter_subject=self.filter,
+                inactive_threshold=INACTIVE_SECONDS,
+                mem_storage=True,
+                num_replicas=1,
+            ),
+        )
+        self._consumer = name
+        self._number = 0
+        self._asked = 0
+        self.caught_up = not info.num_pending
+        self._pull()
+        self._wake()
+
+    async def _discard(self) -> None:
+        consumer, self._consumer = self._consumer, ""
+        self._asked = 0
+        if consumer:
+            write(
+                self.client,
+                b"PUB %b.%b.%b 0\r\n\r\n"
+                % (_DELETE.encode(), self.stream.encode(), consumer.encode()),
+            )
+        if self._subscription:
+            number, self._subscription = self._subscription, 0
+            await unsubscribe_raw(self.client, number)
+
+    def _pull(self) -> None:
+        room = BATCH - len(self.buffer) - self._asked
+        if room < BATCH // 4 or not self._consumer or self._closed:
+            return
+        self._pulls += 1
+        request = json.dumps(
+            {
+                "batch": room,
+                "max_bytes": max(BATCH_BYTES, 2 * self.client.max_payload),
+                "expires": EXPIRE_SECONDS * 1_000_000_000,
+                "idle_heartbeat": HEARTBEAT_SECONDS * 1_000_000_000,
+            }
+        ).encode()
+        command = f"PUB {_NEXT}.{self.stream}.{self._consumer} {self._inbox}.{self._pulls}"
+        sent = write(self.client, b"%b %d\r\n%b\r\n" % (command.encode(), len(request), request))
+        if sent:
+            self._asked += room
+            self._heard = asyncio.get_running_loop().time()
+
+    def _on_message(self, subject: str, reply: str, header: bytes, payload: bytes) -> None:
+        self._heard = asyncio.get_running_loop().time()
+        if not reply.startswith("$JS.ACK."):
+            self._on_status(header)
+            return
+        delivery = parse_delivery(reply)
+        if delivery.consumer != self._consumer or self._broken.is_set():
+            return
+        self._number += 1
+        if delivery.number != self._number:
+            logger.warning("%s: a delivery is missing; reading it again", self.filter)
+            self._broken.set()
+            return
+        self._asked -= 1
+        sequence = delivery.sequence
+        self.next_sequence = sequence + 1
+        self.highwater = sequence + delivery.pending + 1
+        self.caught_up = not delivery.pending
+        self.buffer.append(Delivered(subject, sequence, delivery.time, header, payload))
+        if self._asked <= BATCH // 2:
+            self._pull()
+        self._wake()
+
+    def _on_status(self, header: bytes) -> None:
+        fields = parse_headers(header)
+        status, description = fields.get("Status", ""), fields.get("Description", "")
+        if status == "100":
+            return
+        if status == "408" or "MaxBytes" in description or "Batch Completed" in description:
+            self._asked -= int(fields.get("Nats-Pending-Messages", self._asked))
+            self._pull()
+        else:
+            logger.info("%s: %s %s; reading on", self.filter, status, description)
+            self._broken.set()

@@ -1,0 +1,228 @@
+"""The way into the mesh and out of it for a process without Faust: the pages."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from typing import Final, Self
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.js.errors import NotFoundError
+from pydantic import BaseModel, Field, ValidationError
+
+from streams.bridge import decode
+from streams.bridge.connection import connect, parse_url
+from streams.bridge.layout import (
+    MESSAGE_ID,
+    encode_headers,
+    partition_for,
+    stream_name,
+    subject,
+)
+from streams.bridge.topics import TopicSpec, declare
+from streams.errors import MeshError
+from streams.message import Message
+from streams.presence import Pulse, progress_subject, pulse_subject
+from streams.reply import Progress, Reply
+from streams.settings import Settings
+from streams.slip import CONVERSATION
+from streams.topics import REPLIES, topics
+
+log = logging.getLogger(__name__)
+
+ACKNOWLEDGED_WITHIN: Final = 5.0  # seconds
+PULSE_WITHIN: Final = 1.0  # seconds
+
+
+class GatewayUnavailable(MeshError):
+    """The broker did not answer; what was to be sent may be sent again under the same id."""
+
+
+class Health(BaseModel):
+    """How the mesh is doing, seen from a page."""
+
+    broker: bool
+    workers: list[Pulse] = Field([], description="Those that answered, ready or not.")
+
+    @property
+    def ready(self) -> bool:
+        """Say whether a turn sent now would be worked on."""
+        return self.broker and any(worker.ready for worker in self.workers)
+
+
+class Listener:
+    """What happens in one session from now on: progress and replies, as they come.
+
+    A reply may come more than once; its `sequence` tells.
+    """
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[Reply | Progress] = asyncio.Queue()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Reply | Progress:
+        return await self._queue.get()
+
+    async def _on_progress(self, message: Msg) -> None:
+        with suppress(ValidationError):
+            self._queue.put_nowait(Progress.model_validate_json(message.data))
+
+    async def _on_reply(self, message: Msg) -> None:
+        try:
+            self._queue.put_nowait(Reply.model_validate_json(decode(message).value or b""))
+        except ValidationError:
+            log.exception("a record on %s is not a reply", message.subject)
+
+
+class Gateway:
+    """One connection to the mesh: send turns, hear of replies, read back what was missed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._options = replace(parse_url(settings.broker_url), prefix=settings.prefix)
+        self._client: Client | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self.declared = False
+
+    async def start(self) -> None:
+        """Begin to connect. Returns at once; the broker may be away, now and later."""
+        self._connecting = asyncio.create_task(self._connect())
+
+    async def _connect(self) -> None:
+        client = await connect(self._options, name="mesh gateway")
+        self._client = client
+        await self._declare(client)
+
+    async def _declare(self, client: Client) -> None:
+        """Create the two topics that pages use, if no worker was there before us."""
+        described = topics(self.settings)
+        for name, keyed in ((CONVERSATION, False), (REPLIES, True)):
+            spec = TopicSpec(
+                name,
+                self.settings.partitions,
+                prefix=self.settings.prefix,
+                key_in_subject=keyed,
+                max_age=described[name].retention_seconds,
+                replicas=self.settings.replicas,
+                owner="gateway",
+            )
+            await declare(client.jetstream(), spec)
+        self.declared = True
+
+    async def close(self) -> None:
+        """Close the connection, or stop trying to make one."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await self._connecting
+        if self._client is not None:
+            await self._client.close()
+
+    @property
+    def connected(self) -> bool:
+        """Say whether the broker is there right now."""
+        return self._client is not None and self._client.is_connected
+
+    def _require(self) -> Client:
+        if self._client is None or not self._client.is_connected:
+            raise GatewayUnavailable("the message broker is not reachable")
+        return self._client
+
+    async def send(self, message: Message) -> None:
+        """Hand a turn to the mesh; returns when JetStream has it on disk.
+
+        The turn's id is the record's id: sent twice, it is there once. GatewayUnavailable when
+        no acknowledgement comes; then nobody knows whether the turn arrived, and sending the same
+        message again is right.
+        """
+        client = self._require()
+        key = message.session_id.encode()
+        partition = partition_for(key, self.settings.partitions)
+        headers = encode_headers(key, b"") | {MESSAGE_ID: f"{message.session_id}-{message.id}"}
+        try:
+            await client.jetstream().publish(
+                subject(self.settings.prefix, CONVERSATION, partition),
+                message.encode(),
+                headers=headers,
+                timeout=ACKNOWLEDGED_WITHIN,
+            )
+        except NatsError as error:
+            raise GatewayUnavailable(f"the message broker did not take it: {error}") from error
+
+    def _reply_subject(self, session_id: str) -> str:
+        key = session_id.encode()
+        partition = partition_for(key, self.settings.partitions)
+        return subject(self.settings.prefix, REPLIES, partition, key)
+
+    async def replies(self, session_id: str, after: int = 0) -> list[Reply]:
+        """Return a session's replies with a sequence above `after`, in order, each once."""
+        stream = stream_name(self.settings.prefix, REPLIES)
+        js = self._require().jetstream()
+        found: dict[int, Reply] = {}
+        position = 1
+        try:
+            while True:
+                message = await js.get_msg(
+                    stream, position, self._reply_subject(session_id), direct=True, next=True
+                )
+                position = (message.seq or position) + 1
+                with suppress(ValidationError):
+                    reply = Reply.model_validate_json(decode(message).value or b"")
+                    found.setdefault(reply.sequence, reply)
+        except NotFoundError:
+            return [found[sequence] for sequence in sorted(found) if sequence > after]
+        except NatsError as error:
+            raise GatewayUnavailable(f"replies cannot be read: {error}") from error
+
+    @asynccontextmanager
+    async def listen(self, session_id: str) -> AsyncIterator[Listener]:
+        """Listen to a session. Once entered, nothing that is sent can be missed."""
+        client = self._require()
+        listener = Listener()
+        try:
+            progress = await client.subscribe(
+                progress_subject(self.settings.prefix, session_id), cb=listener._on_progress
+            )
+            replies = await client.subscribe(self._reply_subject(session_id), cb=listener._on_reply)
+            # The server has our interest only once it has answered what came after it.
+            await client.flush()
+        except NatsError as error:
+            raise GatewayUnavailable(f"cannot listen: {error}") from error
+        try:
+            yield listener
+        finally:
+            if not client.is_closed:
+                with suppress(NatsError):
+                    await progress.unsubscribe()
+                    await replies.unsubscribe()
+
+    async def ping(self) -> Health:
+        """Ask the mesh how it is; takes a second when a worker is missing or late."""
+        if not self.connected:
+            return Health(broker=False)
+        client = self._require()
+        workers: dict[str, Pulse] = {}
+        done = asyncio.Event()
+
+        async def on_pulse(message: Msg) -> None:
+            with suppress(ValidationError):
+                pulse = Pulse.model_validate_json(message.data)
+                workers[pulse.worker] = pulse
+                if pulse.ready:
+                    done.set()
+
+        inbox = client.new_inbox()
+        try:
+            subscription = await client.subscribe(inbox, cb=on_pulse)
+            await client.publish(pulse_subject(self.settings.prefix), reply=inbox)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(done.wait(), PULSE_WITHIN)
+            await subscription.unsubscribe()
+        except NatsError:
+            return Health(broker=False)
+        return Health(broker=True, workers=list(workers.values()))

@@ -1,0 +1,69 @@
+"""Reading the journal: every finished turn, in the order in which the turns ended."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Final
+
+from nats.aio.client import Client
+from nats.js.errors import NotFoundError
+
+from streams.bridge.layout import decode_headers, escape, stream_name
+from streams.bridge.internals import parse_headers
+from streams.bridge.reader import Delivered, Reader
+from streams.errors import Undecodable
+from streams.message import Message
+from streams.topics import JOURNAL
+
+CHECK_SECONDS: Final = 1.0
+BATCH: Final = 200
+
+
+async def identity(client: Client, prefix: str) -> str:
+    """Return a name for this life of the journal's stream: offsets of another life differ.
+
+    Waits for the stream, which the first worker makes.
+    """
+    while True:
+        with suppress(NotFoundError, TimeoutError):
+            info = await client.jetstream().stream_info(stream_name(prefix, JOURNAL))
+            return f"{info.config.name} {info.created}"
+        await asyncio.sleep(CHECK_SECONDS)
+
+
+async def finished_turns(
+    client: Client, prefix: str, after: int = 0
+) -> AsyncIterator[list[tuple[int, Message | Undecodable]]]:
+    """Yield batches of finished turns with their offsets, from `after` (exclusive) on, for ever.
+
+    All partitions come in one order, that of the stream. What is not a message comes as the
+    error that says why, so that the reader can step over it.
+    """
+    arrived = asyncio.Event()
+    every_partition = f"{prefix}.{escape(JOURNAL)}.*"
+    reader = Reader(client, stream_name(prefix, JOURNAL), every_partition, after + 1, arrived.set)
+    reader.open()
+    loop = asyncio.get_running_loop()
+    try:
+        while True:
+            batch: list[tuple[int, Message | Undecodable]] = []
+            while len(batch) < BATCH and (record := reader.take()) is not None:
+                batch.append((record.sequence, _message(record)))
+            if batch:
+                yield batch
+                continue
+            arrived.clear()
+            try:
+                await asyncio.wait_for(arrived.wait(), CHECK_SECONDS)
+            except TimeoutError:
+                reader.check(loop.time())
+    finally:
+        await reader.close()
+
+
+def _message(record: Delivered) -> Message | Undecodable:
+    content = decode_headers(parse_headers(record.header), record.payload)
+    try:
+        return Message.decode(content.value or b"")
+    except Undecodable as error:
+        return error

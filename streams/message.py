@@ -1,0 +1,143 @@
+"""The message: a small versioned envelope that is also its own Faust codec."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal, Self
+
+from faust.serializers import codecs
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from streams.errors import Undecodable
+from streams.payload import Json, Payload
+from streams.slip import RouteSlip
+
+VERSION: Final = 1
+
+# Ids come from browsers and go into keys and headers: short, and nothing a subject could mistake.
+ID_PATTERN: Final = r"^[A-Za-z0-9_-]{1,64}$"
+Id = Annotated[str, Field(pattern=ID_PATTERN)]
+
+
+class Exchange(BaseModel):
+    """One question to the outside world and its answer, enough to replay it without asking."""
+
+    target: Literal["llm", "customers", "orders", "tracking", "cache"]
+    request: Json
+    response: Any = None
+    error: str | None = None
+    duration_ms: float
+
+
+class Hop(BaseModel):
+    """One actor's work on the message."""
+
+    actor: str
+    started_at: datetime
+    duration_ms: float = 0
+    outcome: Literal["done", "rerouted", "held", "retry", "failed"] = "done"
+    added: Json = Field({}, description="The payload slots this hop filled, with their values.")
+    exchanges: list[Exchange] = []
+    notes: list[str] = Field([], description="What people should know, such as 'rules answered'.")
+
+
+class Failure(BaseModel):
+    """The last failure."""
+
+    actor: str
+    kind: str
+    text: str
+    at: datetime
+
+
+class Recovery(BaseModel):
+    """What was tried after failures. Counted here, in the message: memory dies with a process."""
+
+    attempts: dict[str, int] = Field({}, description="Failed tries, by actor.")
+    not_before: datetime | None = Field(None, description="When the next try may start.")
+    guardrail_rounds: int = 0
+
+
+class Message(BaseModel):
+    """One turn of one conversation, on its way through the mesh."""
+
+    model_config = ConfigDict(extra="allow")
+
+    version: Literal[1] = VERSION
+    id: Id
+    session_id: Id
+    slip: RouteSlip = RouteSlip()
+    payload: Payload
+    trace: list[Hop] = []
+    error: Failure | None = None
+    recovery: Recovery = Recovery()
+    replay: Json | None = None
+
+    def encode(self) -> bytes:
+        """Return the message as compact JSON."""
+        return self.model_dump_json().encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Return the message in `data`; Undecodable says what is wrong with it."""
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            found = error.errors(include_url=False, include_input=False)
+            where = ".".join(str(part) for part in found[0]["loc"]) or "document"
+            raise Undecodable(
+                f"not a version {VERSION} message: {where}: {found[0]['msg']}"
+                + (f" (and {len(found) - 1} more)" if len(found) > 1 else "")
+            ) from error
+
+
+@dataclass(frozen=True)
+class Undecoded:
+    """What a codec yields for bytes that it cannot read, so that the mailbox can keep them.
+
+    Faust acknowledges a record before it reports a decoding error; a crash between the two would
+    lose it. A value that stands for the failure stays in flight until it is a dead letter.
+    """
+
+    data: bytes
+    reason: str
+
+
+class MessageCodec(codecs.Codec):
+    """Faust's way to carry `Message` on topics."""
+
+    def _dumps(self, s: Any) -> bytes:
+        # `faust send` and other generic senders hand over plain JSON values.
+        message = s if isinstance(s, Message) else Message.model_validate(s)
+        return message.encode()
+
+    def _loads(self, s: bytes) -> Message | Undecoded:
+        try:
+            return Message.decode(s)
+        except Undecodable as error:
+            return Undecoded(s, str(error))
+
+
+class ModelCodec(codecs.Codec):
+    """A Faust codec for one pydantic model, for tables and topics that only we write."""
+
+    def __init__(self, model: type[BaseModel]) -> None:
+        self.model = model
+        super().__init__()
+
+    def _dumps(self, s: Any) -> bytes:
+        return self.model.model_validate(s).model_dump_json().encode()
+
+    def _loads(self, s: bytes) -> BaseModel:
+        return self.model.model_validate_json(s)
+
+
+def register(name: str, codec: codecs.Codec) -> str:
+    """Make `codec` known to Faust as `name` (harmless when repeated) and return the name.
+
+    Faust's codec registry is one a process: what is put there must not differ between apps.
+    """
+    codecs.register(name, codec)
+    return name
+
+
+MESSAGE_CODEC: Final = register("mesh_message", MessageCodec())

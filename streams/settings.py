@@ -1,0 +1,124 @@
+"""The settings: one class, read from `MESH_…` environment variables and an optional `.env`."""
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Settings(BaseSettings):
+    """Every setting of the mesh. Where a server's URL is left empty, an embedded one is started."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MESH_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    # Where things are
+    data_dir: Path = Field(Path(".mesh"), description="Folder for everything kept on disk.")
+    broker_url: str = Field("", description="NATS URL(s) with JetStream; empty: embedded.")
+    redis_url: str = Field("", description="Redis URL of the cache; empty: embedded.")
+    prefix: str = Field("mesh", description="Subject prefix: two meshes can share a NATS server.")
+    web_host: str = Field("127.0.0.1", description="Address that the pages listen on.")
+    web_port: Port = Field(6066, description="Port of the pages.")
+    worker_port: Port = Field(6071, description="Port of Faust's own pages on the worker.")
+    customers_port: Port = Field(6067, description="Port of the mock customers API.")
+    orders_port: Port = Field(6068, description="Port of the mock orders API.")
+    tracking_port: Port = Field(6069, description="Port of the mock tracking API.")
+    llm_port: Port = Field(6070, description="Port of the model mock.")
+
+    # The mesh
+    partitions: int = Field(4, ge=1, le=256, description="Partitions of every topic.")
+    replicas: int = Field(1, ge=1, le=5, description="Copies that JetStream keeps of a stream.")
+    concurrency: int = Field(
+        32, ge=1, le=1024, description="Turns that one actor of one worker has in hand at once."
+    )
+    store: str = Field("memory://", description="Faust's table store: memory:// or rocksdb://.")
+    retries: int = Field(3, ge=0, le=10, description="Further tries of an actor that fails.")
+    retry_delay: float = Field(
+        0.2, ge=0, le=60, description="Seconds before the first further try; doubles each time."
+    )
+    history_turns: int = Field(
+        10, ge=1, le=100, description="Past turns that a session remembers and that actors see."
+    )
+    pending_turns: int = Field(
+        20, ge=1, le=1000, description="Turns that may wait in one session for those before them."
+    )
+    reply_days: float = Field(7, gt=0, description="Days that replies can be read back.")
+    journal_days: float = Field(90, gt=0, description="Days that the journal is kept.")
+
+    # The model
+    llm_model: str = Field("openai/mesh-mock", description="The model's name, as litellm takes it.")
+    llm_api_base: str = Field("", description="Base URL of the model's API; empty: the mock.")
+    llm_api_key: SecretStr = Field(SecretStr(""), description="Key of the model's API.")
+    llm_timeout: float = Field(
+        15, gt=0, description="Seconds before rules and templates answer in the model's place."
+    )
+
+    # The shop
+    customers_url: str = Field("", description="URL of the customers API; empty: the mock.")
+    orders_url: str = Field("", description="URL of the orders API; empty: the mock.")
+    tracking_url: str = Field("", description="URL of the tracking API; empty: the mock.")
+    shop_timeout: float = Field(3, gt=0, description="Seconds that one call to the shop may take.")
+    shop_retries: int = Field(2, ge=0, le=10, description="Further tries of a failed call.")
+    cache_seconds: float = Field(
+        30, ge=0, description="Seconds that what the shop told is reused; 0: never."
+    )
+
+    # The mocks
+    mock_seed: int = Field(7, description="Seed of the generated shop.")
+    mock_world: Path | None = Field(
+        None, description="Folder with users.json, orders.json, products.json; else generated."
+    )
+    mock_latency_ms: float = Field(0, ge=0, description="Median delay of the mock shop.")
+    mock_failure_rate: float = Field(0, ge=0, le=1, description="Share of shop calls that fail.")
+    mock_llm_latency_ms: float = Field(0, ge=0, description="Median delay of the model mock.")
+    mock_llm_failure_rate: float = Field(
+        0, ge=0, le=1, description="Share of model calls that fail."
+    )
+
+    # The pages
+    secret_key: SecretStr = Field(
+        SecretStr(""), description="Signs session tokens; empty: made once and kept in data_dir."
+    )
+    max_text: int = Field(4000, ge=1, description="Characters that one message may have.")
+    turn_timeout: float = Field(
+        30, gt=0, description="Seconds that POST /api/chat waits for the reply."
+    )
+    turns_per_minute: int = Field(
+        60, ge=1, description="Messages that one session may send in a minute."
+    )
+
+    def faust_broker(self) -> str:
+        """Return the broker URL as the bridge takes it: with the subject prefix."""
+        return ";".join(
+            f"{url}{'&' if '?' in url else '?'}prefix={self.prefix}"
+            for url in self.broker_url.replace(",", ";").split(";")
+            if url
+        )
+
+    def signing_key(self) -> bytes:
+        """Return the key that signs session tokens, made and kept (mode 0600) on first use."""
+        if key := self.secret_key.get_secret_value():
+            return key.encode()
+        path = self.data_dir / "secret_key"
+        if not path.exists():
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+            draft = self.data_dir / f"secret_key.{secrets.token_hex(4)}"
+            with open(draft, "x", opener=_private) as new:
+                new.write(secrets.token_urlsafe(48))
+            # A link appears whole and only once, also when two processes get here together.
+            with contextlib.suppress(FileExistsError):
+                path.hardlink_to(draft)
+            draft.unlink()
+        return path.read_bytes()
+
+
+def _private(path: str, flags: int) -> int:
+    """Open a file that only its owner may read."""
+    return os.open(path, flags, 0o600)

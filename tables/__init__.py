@@ -1,0 +1,1 @@
+"""What is remembered: sessions (a Faust table), the cache (Redis), history (SQLite)."""

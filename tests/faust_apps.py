@@ -1,0 +1,55 @@
+"""Running a Faust app inside a test, and reading what is on a topic."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import faust
+from nats.js.errors import NotFoundError
+
+from streams.bridge import Record, decode
+from streams.bridge.connection import connect, parse_url
+from streams.bridge.layout import stream_name
+
+DEADLINE = 30.0
+
+
+async def until(condition: Callable[[], Any], what: str = "the condition") -> None:
+    """Return once `condition()` is true; AssertionError after half a minute."""
+    deadline = asyncio.get_running_loop().time() + DEADLINE
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline, f"{what} did not come true"
+        await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def running(app: faust.App) -> AsyncIterator[None]:
+    """Start `app`, wait until it has its partitions and tables, and stop it afterwards."""
+    await app.start()
+    try:
+        await until(
+            lambda: app.consumer.assignment() and not app.rebalancing and not app.in_recovery,
+            "the app being ready",
+        )
+        yield
+    finally:
+        await app.stop()
+
+
+async def records(url: str, prefix: str, topic: str) -> list[Record]:
+    """Return everything that is on a topic, in order."""
+    client = await connect(parse_url(url), name="test")
+    try:
+        js = client.jetstream()
+        stream = stream_name(prefix, topic)
+        found: list[Record] = []
+        try:
+            state = (await js.stream_info(stream)).state
+        except NotFoundError:
+            return found  # nothing was sent there yet
+        for sequence in range(max(1, state.first_seq), state.last_seq + 1):
+            found.append(decode(await js.get_msg(stream, sequence)))
+        return found
+    finally:
+        await client.close()

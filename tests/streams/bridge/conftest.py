@@ -1,0 +1,138 @@
+"""Fixtures of the bridge's tests: connections, apps that run in this process, and workers."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import faust
+import pytest
+from nats.aio.client import Client
+
+from mocks.servers import NatsServer
+from streams.bridge.connection import connect, parse_url
+
+DEADLINE = 30.0
+
+
+async def until(condition: Callable[[], Any], what: str = "", deadline: float = DEADLINE) -> Any:
+    """Wait until `condition()` (or what it returns, awaited) is true; return it."""
+    end = time.monotonic() + deadline
+    while True:
+        result = condition()
+        if isinstance(result, Awaitable):
+            result = await result
+        if result:
+            return result
+        if time.monotonic() > end:
+            raise AssertionError(f"never happened: {what or condition}")
+        await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+async def client(nats_url: str) -> AsyncIterator[Client]:
+    connection = await connect(parse_url(nats_url), name="test")
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[NatsServer]:
+    """A server for tests that break it."""
+    with NatsServer(tmp_path / "own") as server:
+        yield server
+
+
+@pytest.fixture
+def new_app(nats_url: str, prefix: str, tmp_path: Path) -> Callable[..., Any]:
+    """Make Faust apps that share a prefix on the shared server."""
+
+    def make(name: str = "app", *, url: str = "", **settings: Any) -> faust.App:
+        defaults: dict[str, Any] = {
+            "broker": f"{url or nats_url}?prefix={prefix}",
+            "datadir": tmp_path / f"data-{secrets.token_hex(3)}",
+            "topic_partitions": 4,
+            "web_enabled": False,
+            "broker_commit_interval": 0.2,
+            "broker_heartbeat_interval": 0.5,
+            "broker_session_timeout": 10.0,
+            "stream_recovery_delay": 0.0,
+        }
+        return faust.App(name, **(defaults | settings))
+
+    return make
+
+
+@contextlib.asynccontextmanager
+async def running(app: Any) -> AsyncIterator[Any]:
+    """Run an app as a worker in this process, from ready to stopped."""
+    app.finalize()
+    async with asyncio.timeout(DEADLINE):
+        await app.start()
+        await until(lambda: app.tables.recovery.completed.is_set(), "worker ready")
+    try:
+        yield app
+    finally:
+        async with asyncio.timeout(DEADLINE):
+            await app.stop()
+
+
+class Worker:
+    """A Faust worker in a process of its own: `chain.py` beside this file."""
+
+    def __init__(self, env: dict[str, str], log: Path) -> None:
+        self.log = log
+        with log.open("ab") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.streams.bridge.chain"],
+                env=os.environ | env,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                cwd=Path(__file__).resolve().parents[3],
+            )
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """Ask it to end, and return its exit status."""
+        self.process.send_signal(signal.SIGCONT)
+        self.process.terminate()
+        return self.process.wait(DEADLINE)
+
+
+@pytest.fixture
+def start_worker(prefix: str, nats_url: str, tmp_path: Path) -> Iterator[Callable[..., Worker]]:
+    """Start chain workers that end with the test, whatever happens."""
+    workers: list[Worker] = []
+
+    def start(url: str = "", **env: str) -> Worker:
+        number = len(workers)
+        settings = {
+            "BROKER": f"{url or nats_url}?prefix={prefix}&drain=1",
+            "DATADIR": str(tmp_path / env.get("DATA", "data")),
+            **env,
+        }
+        worker = Worker(settings, tmp_path / f"worker{number}.log")
+        workers.append(worker)
+        return worker
+
+    yield start
+    for worker in workers:
+        if worker.process.poll() is None:
+            worker.kill()

@@ -1,0 +1,277 @@
+"""Faust apps on the bridge, through Faust's own front door."""
+# Apps are made by a fixture without a type, as tests look into them.
+# mypy: disable-error-code="untyped-decorator"
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from faust.types import StreamT
+from nats.aio.client import Client
+
+from streams.bridge import decode
+from streams.bridge.layout import subject
+from streams.bridge.topics import describe, lookup
+
+from .conftest import running, until
+
+NewApp = Callable[..., Any]
+
+
+async def records(client: Client, prefix: str, topic: str) -> list[Any]:
+    """Return all records of a topic, oldest first."""
+    js = client.jetstream()
+    info = await lookup(js, prefix, topic)
+    assert info is not None
+    found = []
+    for sequence in range(info.first_offset, info.last_offset + 1):
+        try:
+            found.append(decode(await js.get_msg(info.stream, sequence)))
+        except Exception:
+            continue
+    return found
+
+
+async def test_records_pass_through_agents_with_key_value_headers_and_time(
+    new_app: NewApp, client: Client, prefix: str
+) -> None:
+    app = new_app()
+    inbox = app.topic("in", key_serializer="raw", value_serializer="raw")
+    outbox = app.topic("out", key_serializer="raw", value_serializer="raw")
+    events: list[Any] = []
+
+    @app.agent(inbox, concurrency=2)
+    async def worker(stream: StreamT[Any]) -> None:
+        async for event in stream.events():
+            events.append(event)
+            await event.forward(outbox)
+
+    headers = [("trace", b"1"), ("binary", bytes(range(256))), ("trace", b"2")]
+    async with running(app):
+        sent = await (await inbox.send(key=b"k\xff", value=b"v", headers=headers, timestamp=1234.5))
+        await (await inbox.send(key=None, value=b""))
+        await (await inbox.send(key=b"", value=None))
+        await until(lambda: len(events) == 3)
+        assert sent.topic == "in"
+        assert sent.offset == 1
+        first = next(event for event in events if event.message.offset == 1)
+        assert (first.message.key, first.message.value) == (b"k\xff", b"v")
+        assert first.message.headers == headers
+        assert first.message.timestamp == 1234.5
+        assert first.message.partition == sent.partition
+        await until(lambda: app.consumer._n_acked == 3)
+    out = await records(client, prefix, "out")
+    assert {record.key: record.value for record in out} == {b"k\xff": b"v", None: b"", b"": None}
+    assert next(record for record in out if record.value == b"v").headers == tuple(headers)
+
+
+async def test_a_restarted_app_goes_on_where_it_committed(new_app: NewApp) -> None:
+    async def run(count: int) -> list[int]:
+        app = new_app()
+        topic = app.topic("numbers", value_type=int)
+        got: list[int] = []
+
+        @app.agent(topic)
+        async def collect(stream: StreamT[Any]) -> None:
+            async for value in stream:
+                got.append(value)
+
+        async with running(app):
+            for number in range(count):
+                await topic.send(key=str(number), value=number)
+            await until(lambda: len(got) >= count)
+        return got
+
+    assert sorted(await run(20)) == list(range(20))
+    assert sorted(await run(5)) == list(range(5))
+
+
+@pytest.mark.parametrize("store", ["memory://", "rocksdb://"])
+async def test_tables_are_recovered_from_their_changelogs(
+    new_app: NewApp, store: str, client: Client, prefix: str
+) -> None:
+    recovered: list[bool] = []
+
+    def app_with_table() -> tuple[Any, Any, Any]:
+        app = new_app(store=store)
+        topic = app.topic("words", key_type=str, value_type=int)
+        table = app.Table(
+            "totals", default=int, key_type=str, value_type=int, on_recover=lambda: None
+        )
+
+        @app.agent(topic)
+        async def add(stream: StreamT[Any]) -> None:
+            async for key, value in stream.items():
+                if value < 0:
+                    del table[key]
+                else:
+                    table[key] += value
+
+        return app, topic, table
+
+    app, topic, table = app_with_table()
+    async with running(app):
+        for number in range(50):
+            await topic.send(key=f"k{number % 10}", value=number)
+        await topic.send(key="gone", value=1)
+        await topic.send(key="gone", value=-1)
+        expected = {f"k{key}": sum(range(key, 50, 10)) for key in range(10)}
+        await until(lambda: dict(table.items()) == expected, "table filled")
+    changes = await lookup(client.jetstream(), prefix, "app-totals-changelog")
+    assert changes is not None
+    assert changes.compacted
+    assert changes.messages == 11  # ten keys, and the tombstone of one
+    app, _, table = app_with_table()
+    async with running(app):
+        assert dict(table.items()) == expected
+        assert "gone" not in table
+    recovered.append(True)
+
+
+async def test_windowed_and_global_tables(new_app: NewApp) -> None:
+    app = new_app()
+    topic = app.topic("clicks", key_type=str, value_type=int)
+    windowed = app.Table("w", default=int).tumbling(3600, expires=timedelta(hours=2))
+    everywhere = app.GlobalTable("g", default=int, partitions=4)
+    done: list[int] = []
+
+    @app.agent(topic)
+    async def count(stream: StreamT[Any]) -> None:
+        async for key, value in stream.items():
+            windowed[key] += value
+            everywhere[key] = windowed[key].current()
+            done.append(value)
+
+    async with running(app):
+        for _ in range(6):
+            await topic.send(key="a", value=2)
+        await until(lambda: len(done) == 6)
+        assert everywhere["a"] == 12
+    again = new_app()
+    again.topic("clicks", key_type=str, value_type=int)
+    restored = again.GlobalTable("g", default=int, partitions=4)
+    async with running(again):
+        assert restored["a"] == 12
+
+
+async def test_ask_from_a_worker_and_from_a_client(new_app: NewApp) -> None:
+    def app_with_agent(**settings: Any) -> tuple[Any, Any]:
+        app = new_app(**settings)
+
+        @app.agent(app.topic("questions", value_type=int), name="double")
+        async def double(stream: StreamT[Any]) -> Any:
+            async for value in stream:
+                yield value * 2
+
+        return app, double
+
+    app, agent = app_with_agent()
+    client_app, client_agent = app_with_agent()
+    async with running(app):
+        assert await asyncio.wait_for(agent.ask(21), 20) == 42
+        await client_app.start_client()
+        assert await asyncio.wait_for(client_agent.ask(4), 20) == 8
+        assert await asyncio.wait_for(client_agent.ask(5), 20) == 10
+        await asyncio.wait_for(client_app.stop(), 10)
+
+
+async def test_a_producer_alone_and_topics_made_as_the_app_describes_them(
+    new_app: NewApp, client: Client, prefix: str
+) -> None:
+    app = new_app(producer_only=True)
+    app.producer_only = True
+    app.finalize()
+    await app.start()
+    topic = app.topic(
+        "described",
+        partitions=2,
+        retention=60.0,
+        config={"nats.key_in_subject": True, "nats.storage": "memory", "cleanup.policy": "x"},
+    )
+    await topic.maybe_declare()
+    sent = await (await topic.send(key=b"me@home", value={"a": 1}))
+    soon = topic.send_soon(key=b"me@home", value={"a": 2})
+    assert (await asyncio.wait_for(soon, 10)).offset == 2
+    await app.stop()
+    js = client.jetstream()
+    assert {info.topic for info in await describe(js, prefix)} == {"described"}
+    stream = await js.stream_info(f"{prefix}--described")
+    assert stream.config.max_age == 60.0
+    message = await js.get_msg(f"{prefix}--described", 1)
+    assert message.subject == subject(prefix, "described", sent.partition, b"me@home")
+
+
+async def test_timers_and_the_leader(new_app: NewApp) -> None:
+    app = new_app()
+    ticks: list[str] = []
+
+    @app.timer(0.05)
+    async def tick() -> None:
+        ticks.append("all")
+
+    @app.timer(0.05, on_leader=True)
+    async def lead() -> None:
+        ticks.append("leader")
+
+    @app.agent(app.topic("some"))
+    async def agent(stream: StreamT[Any]) -> None:
+        async for _ in stream:
+            pass
+
+    async with running(app):
+        await until(lambda: {"all", "leader"} <= set(ticks))
+        assert app.is_leader()
+
+
+async def test_a_full_stream_buffer_holds_back_and_loses_nothing(new_app: NewApp) -> None:
+    app = new_app(stream_buffer_maxsize=16)
+    topic = app.topic("many", value_type=int)
+    got: list[int] = []
+    gate = asyncio.Event()
+
+    @app.agent(topic)
+    async def slow(stream: StreamT[Any]) -> None:
+        async for value in stream:
+            await gate.wait()
+            got.append(value)
+
+    async with running(app):
+        for number in range(2000):
+            await topic.send(key=str(number), value=number)
+        await app.producer.flush()
+        held: int = sum(len(reader.buffer) for reader in app.consumer._readers.values())
+        assert held <= 4 * 300
+        gate.set()
+        await until(lambda: len(got) == 2000)
+    assert sorted(got) == list(range(2000))
+
+
+async def test_undecodable_records_do_not_hold_up_commits(
+    new_app: NewApp, client: Client, prefix: str
+) -> None:
+    app = new_app()
+    topic = app.topic("mixed", value_type=int, partitions=1)
+    got: list[int] = []
+
+    @app.agent(topic)
+    async def collect(stream: StreamT[Any]) -> None:
+        async for value in stream:
+            got.append(value)
+
+    async with running(app):
+        js = client.jetstream()
+        await js.publish(subject(prefix, "mixed", 0), b"{not json")
+        await topic.send(value=7)
+        await until(lambda: got == [7])
+        await until(lambda: app.consumer._committed_offset.get(("mixed", 0)) == 3)
+
+
+async def test_exactly_once_and_threads_are_refused(new_app: NewApp) -> None:
+    app = new_app(processing_guarantee="exactly_once")
+    with pytest.raises(Exception, match="exactly_once"):
+        app.transport  # noqa: B018
+    app = new_app(producer_threaded=True)
+    with pytest.raises(Exception, match="producer_threaded"):
+        app.producer  # noqa: B018

@@ -1,0 +1,133 @@
+"""Names, partitions and headers survive whatever they are made of."""
+
+import re
+
+import pytest
+from aiokafka.partitioner import murmur2 as kafka_murmur2  # type: ignore[import-untyped]
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from streams.bridge.errors import ConfigurationError
+from streams.bridge.internals import parse_headers
+from streams.bridge.layout import (
+    KEY_TOKEN_MAX,
+    Place,
+    check_prefix,
+    decode_headers,
+    encode_headers,
+    escape,
+    key_token,
+    murmur2,
+    parse_subject,
+    partition_for,
+    stream_name,
+    subject,
+    unescape,
+)
+from streams.bridge.publisher import header_block
+
+TOKEN = re.compile(r"[A-Za-z0-9_=-]+")
+names = st.text(st.characters(codec="utf-8"), min_size=1)
+
+
+@given(names)
+def test_any_topic_name_becomes_one_safe_token_and_back(name: str) -> None:
+    assert TOKEN.fullmatch(escape(name))
+    assert unescape(escape(name)) == name
+
+
+@given(st.binary(max_size=400), st.binary(max_size=400))
+def test_key_tokens_are_safe_bounded_and_differ_as_keys_do(one: bytes, other: bytes) -> None:
+    assert TOKEN.fullmatch(key_token(one))
+    assert len(key_token(one)) <= KEY_TOKEN_MAX
+    assert (key_token(one) == key_token(other)) == (one == other)
+    assert key_token(one) != key_token(None)
+
+
+def test_readable_keys_stay_readable() -> None:
+    assert subject("mesh", "orders", 3, b"customer-7") == "mesh.orders.3.customer-7"
+    assert subject("mesh", "orders.eu", 3) == "mesh.orders=2Eeu.3"
+
+
+@given(names, st.integers(0, 1000), st.none() | st.binary())
+def test_a_subject_tells_topic_and_partition(topic: str, number: int, key: bytes | None) -> None:
+    assert parse_subject(subject("mesh", topic, number, key)) == Place(topic, number)
+
+
+@pytest.mark.parametrize("prefix", ["", "a.b", "a--b", "a-", "-a", "a b", "a*", "ä"])
+def test_a_prefix_that_could_be_mistaken_is_refused(prefix: str) -> None:
+    with pytest.raises(ConfigurationError, match="prefix"):
+        check_prefix(prefix)
+
+
+@given(
+    st.from_regex(r"\A[a-z0-9]([_-]?[a-z0-9]){0,4}\Z"),
+    names,
+    st.from_regex(r"\A[a-z0-9]([_-]?[a-z0-9]){0,4}\Z"),
+    names,
+)
+def test_no_two_topics_share_a_stream(one: str, topic: str, other: str, another: str) -> None:
+    assume((one, topic) != (other, another))
+    assert stream_name(one, topic) != stream_name(other, another)
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [  # from the tests of Kafka's Java client
+        (b"21", -973932308),
+        (b"foobar", -790332482),
+        (b"a-little-bit-long-string", -985981536),
+        (b"a-little-bit-longer-string", -1486304829),
+        (b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58897971),
+        (b"abc", 479470107),
+    ],
+)
+def test_murmur2_is_kafkas(key: bytes, expected: int) -> None:
+    assert murmur2(key) == expected & 0xFFFFFFFF
+
+
+@given(st.binary(), st.integers(1, 1000))
+def test_keys_go_where_kafka_would_put_them(key: bytes, partitions: int) -> None:
+    assert partition_for(key, partitions) == (kafka_murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+@given(st.integers(1, 50))
+def test_without_a_key_any_partition_will_do(partitions: int) -> None:
+    assert 0 <= partition_for(None, partitions) < partitions
+
+
+header_names = st.text(st.characters(codec="utf-8"), max_size=20)
+plain_headers = st.sampled_from(["traceparent", "X-Test", "nats-msg-id", "Bridge-Key", "a b", ""])
+
+
+@given(
+    st.none() | st.binary(),
+    st.none() | st.binary(),
+    st.lists(st.tuples(header_names | plain_headers, st.binary()), max_size=5),
+    st.none() | st.floats(0, 1e11),
+)
+def test_records_survive_the_wire(
+    key: bytes | None,
+    value: bytes | None,
+    headers: list[tuple[str, bytes]],
+    timestamp: float | None,
+) -> None:
+    assume(all(name != "Nats-Msg-Id" for name, _ in headers))
+    encoded = encode_headers(key, value, headers, timestamp)
+    assert all(text.isascii() and text.isprintable() for text in encoded.values())
+    content = decode_headers(parse_headers(header_block(encoded)), value or b"")
+    assert content == (key, value, headers, timestamp, None)
+
+
+def test_plain_headers_stay_readable_and_the_message_id_is_the_servers() -> None:
+    encoded = encode_headers(b"k", b"v", {"traceparent": b"00-1-2-01", "Nats-Msg-Id": b"mine"})
+    assert encoded == {"Bridge-Key": "k", "traceparent": "00-1-2-01", "Nats-Msg-Id": "mine"}
+    content = decode_headers(encoded, b"v")
+    assert content.headers == [("traceparent", b"00-1-2-01")]
+    assert content.message_id == "mine"
+
+
+def test_foreign_records_decode() -> None:
+    assert decode_headers(None, b"x") == (None, b"x", [], None, None)
+    broken = {"Bridge-Headers": "!", "Bridge-Key-B64": "!", "Bridge-Timestamp": "noon", "A": "b"}
+    assert decode_headers(broken, b"x") == (None, b"x", [("A", b"b")], None, None)

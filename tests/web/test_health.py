@@ -1,0 +1,158 @@
+from pathlib import Path
+
+import pytest
+
+from mocks.servers import NatsServer
+from streams.gateway import Gateway
+from streams.settings import Settings
+from tests.web.conftest import Clients, Socket, Web, until
+from tests.web.responder import Responder
+from web import create_web
+
+
+@pytest.fixture
+def settings(own_broker: NatsServer, prefix: str, tmp_path: Path) -> Settings:
+    return Settings(broker_url=own_broker.url, prefix=prefix, data_dir=tmp_path, turn_timeout=1.5)
+
+
+@pytest.fixture
+async def client(
+    settings: Settings,
+    gateway: Gateway,
+    aiohttp_client: Clients,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Web:
+    monkeypatch.setattr("web.health.FRESH", 0.05)
+    return Web(await aiohttp_client(create_web(settings, gateway)))
+
+
+async def ready(client: Web) -> bool:
+    return (await client.get("/health/ready"))[0] == 200
+
+
+async def test_health_is_good_when_turns_are_answered(client: Web, responder: Responder) -> None:
+    await client.chat("hello")
+    assert await client.get("/health/live") == (200, {"status": "alive"})
+    assert await client.get("/health/ready") == (200, {"status": "ready"})
+    status, report = await client.get("/health")
+    assert (status, report["status"]) == (200, "ok")
+    assert all(check["ok"] for check in report["checks"].values())
+
+
+async def test_health_is_bad_when_no_worker_answers(client: Web, responder: Responder) -> None:
+    responder.alive = False
+    status, report = await client.get("/health")
+    assert (status, report["status"]) == (503, "down")
+    assert report["checks"]["broker"]["ok"]
+    assert not report["checks"]["workers"]["ok"]
+    status, told = await client.get("/health/ready")
+    assert (status, told["status"]) == (503, "unready")
+    assert "worker" in told["reasons"][0]
+    assert (await client.get("/health/live"))[0] == 200
+    responder.alive = True
+    await until(lambda: ready(client))
+
+
+async def test_health_is_not_good_while_turns_time_out(client: Web, responder: Responder) -> None:
+    responder.silent = True  # broker and worker answer pings, and nobody gets a reply
+    assert (await client.chat("hello?"))[0] == 504
+    status, report = await client.get("/health")
+    assert (status, report["status"]) == (503, "down")
+    assert report["checks"]["workers"]["ok"]
+    assert not report["checks"]["turns"]["ok"]
+    assert not await ready(client)
+    responder.silent = False
+    assert (await client.chat("hello"))[0] == 200
+    status, report = await client.get("/health")
+    assert (status, report["status"]) == (200, "degraded")
+    assert await ready(client)
+
+
+async def test_health_is_not_good_while_sockets_wait_in_vain(
+    client: Web, responder: Responder
+) -> None:
+    responder.silent = True
+    _, token = await client.session()
+    socket = await client.socket(token)
+    await socket.say("hello?", "m-1")
+    await socket.receive("accepted")
+    assert await ready(client)
+
+    async def unready() -> bool:
+        return not await ready(client)
+
+    await until(unready)
+    assert (await client.get("/health"))[1]["checks"]["turns"]["late"] == 1
+
+
+async def test_a_conversation_that_a_human_holds_is_not_late(
+    client: Web, responder: Responder
+) -> None:
+    responder.script["a human please"] = {"state": "escalated"}
+    _, token = await client.session()
+    socket = await client.socket(token)
+    await socket.say("a human please", "m-1")
+    await socket.receive("reply")
+    responder.silent = True
+    await socket.say("are you there?", "m-2")
+    await socket.receive("accepted")
+    assert await socket.silent(2)
+    assert (await client.get("/health"))[1]["status"] == "ok"
+
+
+async def test_after_a_broker_restart_the_gateway_comes_back(
+    client: Web, responder: Responder, own_broker: NatsServer
+) -> None:
+    session_id, token = await client.session()
+    socket = await client.socket(token)
+    await socket.say("before", "m-1")
+    assert (await socket.receive("reply"))["response"] == "BEFORE"
+
+    own_broker.kill()
+
+    async def unready() -> bool:
+        return not await ready(client)
+
+    await until(unready)
+    status, report = await client.get("/health")
+    assert (status, report["checks"]["broker"]["ok"]) == (503, False)
+    await socket.say("during", "m-2")
+    error = await socket.receive("error")
+    assert (error["code"], error["message_id"]) == ("unavailable", "m-2")
+    status, body = await client.chat("during", session_id=session_id, message_id="m-3")
+    assert (status, body["error"]["code"], body["message_id"]) == (503, "unavailable", "m-3")
+    newcomer = Socket(await client.http.ws_connect("/ws"))
+    await newcomer.send(type="hello", token=token)
+    assert (await newcomer.next())["code"] == "unavailable"
+
+    own_broker.start()
+    await until(lambda: ready(client), 30)
+    # The same socket, the same message under the same id.
+    await socket.say("during", "m-2")
+    assert (await socket.receive("reply"))["response"] == "DURING"
+    status, body = await client.chat("after", session_id=session_id)
+    assert (status, body["response"]) == (200, "AFTER")
+    assert (await socket.receive("reply"))["response"] == "AFTER"
+    await newcomer.send(type="hello", token=token, after=2)
+    assert [r["response"] for r in (await newcomer.next())["replies"]] == ["AFTER"]
+
+
+async def test_pages_start_before_the_broker_does(
+    tmp_path: Path, prefix: str, aiohttp_client: Clients
+) -> None:
+    broker = NatsServer(tmp_path / "late")
+    settings = Settings(broker_url=broker.url, prefix=prefix, data_dir=tmp_path)
+    gateway = Gateway(settings)
+    await gateway.start()
+    client = Web(await aiohttp_client(create_web(settings, gateway)))
+    try:
+        assert (await client.get("/health/live"))[0] == 200
+        assert (await client.get("/health/ready"))[0] == 503
+        assert (await client.chat("hello"))[0] == 503
+        with broker:
+            await until(lambda: gateway.connected, 30)
+            async with Responder(settings):
+                await until(lambda: ready(client), 30)
+                assert (await client.chat("hello"))[0] == 200
+    finally:
+        await gateway.close()

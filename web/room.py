@@ -1,0 +1,104 @@
+"""What the pages of one process share."""
+
+import secrets
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from math import ceil
+from typing import Final, Literal, Self
+from weakref import WeakSet
+
+from aiohttp import web
+
+from streams.gateway import Gateway
+from streams.message import Message
+from streams.payload import Payload
+from streams.reply import Reply
+from streams.settings import Settings
+from web.errors import ApiError
+from web.limits import RateLimit
+from web.session import Holder, Sessions, UnknownSession
+from web.turns import TurnWatch
+
+DAY: Final = 86_400.0
+
+
+@dataclass
+class Room:
+    """The settings, the way into the mesh, and what this process remembers meanwhile."""
+
+    settings: Settings
+    gateway: Gateway
+    sessions: Sessions
+    limit: RateLimit
+    watch: TurnWatch
+    sockets: WeakSet[web.WebSocketResponse] = field(default_factory=WeakSet)
+
+    @classmethod
+    def create(cls, settings: Settings, gateway: Gateway) -> Self:
+        """Return the room for these settings."""
+        return cls(
+            settings,
+            gateway,
+            # Past the time that replies are kept a token would find nothing to read.
+            Sessions(settings.signing_key(), lifetime=settings.reply_days * DAY),
+            RateLimit(settings.turns_per_minute),
+            TurnWatch(settings.turn_timeout),
+        )
+
+    def enter(self, session_id: str | None, email: str) -> Holder:
+        """Return the session that was asked for, or a new one; 404 if it is not this person's."""
+        if session_id is None:
+            return Holder(self.sessions.open(email), email)
+        try:
+            self.sessions.check(session_id, email)
+        except UnknownSession:
+            raise unknown_session() from None
+        return Holder(session_id, email)
+
+    def turn(
+        self,
+        holder: Holder,
+        text: str,
+        message_id: str | None,
+        channel: Literal["http", "websocket"],
+    ) -> Message:
+        """Return a new turn of the holder's session, or the error for one turn too many."""
+        message_id = message_id or secrets.token_hex(12)
+        wait = ceil(self.limit.take(holder.session_id, message_id))
+        if wait > 0:
+            most = self.settings.turns_per_minute
+            raise ApiError(
+                429,
+                "rate_limited",
+                f"That was more than {most} messages in a minute. "
+                f"Please wait {wait} second{'s' if wait > 1 else ''}.",
+                retry_after=wait,
+                also={"session_id": holder.session_id, "message_id": message_id},
+            )
+        payload = Payload(text=text, email=holder.email, at=datetime.now(UTC), channel=channel)
+        return Message(id=message_id, session_id=holder.session_id, payload=payload)
+
+
+ROOM: Final = web.AppKey("room", Room)
+
+
+def watch_key(session_id: str, message_id: str) -> str:
+    """Return what the turn is called in the watch: message ids are unique in a session only."""
+    return f"{session_id}/{message_id}"
+
+
+def with_human(replies: list[Reply], before: bool = False) -> bool:
+    """Say whether a human has the conversation, who answers when it suits, not in seconds."""
+    if not replies:
+        return before
+    return replies[-1].state == "escalated" or replies[-1].author == "human"
+
+
+def body_limit(settings: Settings) -> int:
+    r"""Return how many bytes a request or frame may have: the longest text, all in \uXXXX pairs."""
+    return max(65_536, settings.max_text * 12 + 4096)
+
+
+def unknown_session() -> ApiError:
+    """Return the error for a session that is not there, or not this person's."""
+    return ApiError(404, "unknown_session", "unknown session", field="session_id")

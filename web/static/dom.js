@@ -1,0 +1,16 @@
+// Building elements. Text always goes in as text: nothing that anybody wrote is read as markup.
+
+/** Return the element with this id, which the page is known to have. */
+export const byId = (id) => document.getElementById(id);
+
+/** Return a new element with properties (`class`, `data-*` and `aria-*` as attributes). */
+export function element(tag, properties = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name === "class") made.className = value;
+    else if (/^(data|aria)-|^role$/.test(name)) made.setAttribute(name, value);
+    else made[name] = value;
+  }
+  made.append(...children.filter((child) => child !== null && child !== undefined));
+  return made;
+}
