@@ -157,16 +157,19 @@ def cli() -> None:
 def run() -> None:
     """Run everything on this machine: servers, shop, model, worker and pages."""
     settings = load_settings()
-    with _system(settings, click.echo) as processes:
-        address = f"http://{settings.web_host}"
-        click.echo(
-            BANNER.format(
-                web=f"{address}:{settings.web_port}",
-                worker=f"{address}:{settings.worker_port}",
-                data=settings.data_dir,
+    address = f"http://{settings.web_host}"
+    try:
+        with _system(settings, click.echo) as processes:
+            click.echo(
+                BANNER.format(
+                    web=f"{address}:{settings.web_port}",
+                    worker=f"{address}:{settings.worker_port}",
+                    data=settings.data_dir,
+                )
             )
-        )
-        laptop.watch(processes, click.echo)
+            laptop.watch(processes, click.echo)
+    except KeyboardInterrupt:
+        click.echo("stopped")
 
 
 @cli.command()
@@ -263,8 +266,6 @@ def _system(settings: Settings, say: Say) -> Iterator[list[Server]]:
             yield processes
     except ServerError as error:
         raise click.ClickException(str(error)) from None
-    except KeyboardInterrupt:
-        say("stopped")
 
 
 async def _serve(apps: dict[int, web.Application], host: str, stop: asyncio.Event) -> None:

@@ -120,10 +120,16 @@ _WISH_OF: Final = {
     "refund_amount": {
         IntentName.DELIVERY_DELAY,
         IntentName.DELIVERY_STATUS,
+        IntentName.ORDER_STATUS,
         IntentName.COMPLAINT,
         IntentName.REFUND_STATUS,
     },
-    "redeliver": {IntentName.DELIVERY_DELAY, IntentName.DELIVERY_STATUS, IntentName.COMPLAINT},
+    "redeliver": {
+        IntentName.DELIVERY_DELAY,
+        IntentName.DELIVERY_STATUS,
+        IntentName.ORDER_STATUS,
+        IntentName.COMPLAINT,
+    },
     "update_profile": {IntentName.PROFILE_UPDATE, IntentName.MODIFY_ORDER},
 }
 
@@ -149,7 +155,7 @@ def _answer_to_confirmation(case: Case, draft: Draft) -> bool:
             draft.confirm.append(action)
             draft.because(f"order {action.order_id} cannot be reached right now: not done yet")
         else:
-            draft.because(f"order {action.order_id} is not one of the customer's: nothing was done")
+            draft.because(f"order {action.order_id} is not one of yours: nothing was done")
     if draft.actions:
         draft.because("the customer said yes")
     return True
@@ -178,7 +184,7 @@ def _is_a_guess(case: Case) -> bool:
 
 def _weigh_escalation(case: Case, draft: Draft) -> None:
     sentiment = case.payload.sentiment
-    if sentiment and sentiment.escalation:
+    if sentiment and sentiment.escalation and IntentName.HUMAN_AGENT not in case.wishes():
         cues = f" ({series(sentiment.cues)})" if sentiment.cues else ""
         draft.hand_over(f"the customer's words call for a colleague{cues}")
     if sentiment and sentiment.score <= VERY_ANGRY and _is_repeated(case):

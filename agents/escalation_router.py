@@ -8,7 +8,7 @@ happens also while the shop is down, only without a ticket.
 
 from typing import Final, Literal
 
-from agents.particulars import series
+from agents.particulars import dollars, series
 from agents.shop import Shop, is_late, payment_method
 from streams.errors import MeshError, ShopRefused, ShopUnavailable
 from streams.mailbox import Mesh
@@ -289,9 +289,14 @@ def _done_facts(payload: Payload) -> list[str]:
     results = payload.execution.results if payload.execution else []
     return [
         f"{result.kind} of {result.order_id or 'the account'}: "
-        + (str(result.detail) if result.ok else f"not done, {result.error}")
+        + (_told(result) if result.ok else f"not done, {result.error}")
         for result in results
     ]
+
+
+def _told(result: ActionResult) -> str:
+    told = {name: value for name, value in result.detail.items() if value not in (None, False)}
+    return "; ".join(f"{name.replace('_', ' ')}: {value}" for name, value in told.items())
 
 
 # What the colleague reads
@@ -350,11 +355,13 @@ def _focus(context: Context) -> list[Order]:
 
 def _order_facts(order: Order, payload: Payload, context: Context) -> str:
     names = series(str(item.get("name", "")) for item in order.items)
-    facts = [f"Order {order.id}: {order.status}, {names or 'no items'}, total ${order.total:.2f}"]
+    facts = [
+        f"Order {order.id}: {order.status}, {names or 'no items'}, total {dollars(order.total)}"
+    ]
     for payment in order.payments:
         method = payment_method(context.customer, payment.get("method_id"))
         facts.append(
-            f"{payment.get('type', 'payment')} of ${payment.get('amount')} "
+            f"{payment.get('type', 'payment')} of {dollars(payment.get('amount'))} "
             f"({payment.get('status')}) by {method}"
         )
     for parcel in context.parcels:
@@ -371,7 +378,7 @@ def _order_facts(order: Order, payload: Payload, context: Context) -> str:
 def _tried(message: Message) -> list[str]:
     payload = message.payload
     lines = [
-        f"Done: {result.kind} {result.order_id or ''} {result.detail}"
+        f"Done: {result.kind} {result.order_id or ''} ({_told(result)})"
         if result.ok
         else f"Refused: {result.kind} {result.order_id or ''}: {result.error}"
         for result in (payload.execution.results if payload.execution else [])

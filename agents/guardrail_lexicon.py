@@ -148,7 +148,9 @@ INJECTION_HINTS: Final = tuple(
 # Words against groups or persons. Swearing about a thing ("my damn order") is not among them.
 SLURS: Final = pattern(
     r"n[i1]g(?:g(?:a|er|uh|ah))?(?:s|z|"
-    r"'s)?", r"nicca\w*", r"peckerwoods?", r"rednecks?", r"hillbill\w+", r"fag(?:got)?s?", r"faggots?", r"dykes?", r"kikes?",
+    r"'s)?", r"nicca\w*",
+    r"peckerwoods?", r"rednecks?", r"hillbill\w+", r"fag(?:got)?s?", r"faggots?", r"dykes?",
+    r"kikes?",
     r"sp[i1]c(?:s|k)?", r"chinks?", r"gooks?", r"wetbacks?", r"coons?", r"trann(?:y|ies)",
     r"retard(?:ed|s)?", r"towel ?heads?", r"rag ?heads?", r"beaners?", r"crackers?(?= ass| trash)",
     r"white trash", r"redskins?", r"queers?", r"paki", r"mongoloid", r"spear ?chuckers?",

@@ -529,13 +529,18 @@ _CHECKS: Final[dict[str, Callable[[_Known], str | None]]] = {
 }
 
 
+def examine(payload: Payload) -> Guardrail:
+    """Return the verdicts on the reply, and note what is wrong with the customer's words."""
+    for finding in inspect(payload.text):
+        if finding.check != "pii":  # customers give their own data all the time
+            note(f"the customer's words: {finding.check}, {finding.reason}")
+    return validate(payload)
+
+
 def setup(mesh: Mesh) -> None:
     """Give the guardrail validator its mailbox."""
 
     @mesh.actor(slip.GUARDRAIL_VALIDATOR)
     async def guardrail_validator(message: Message) -> Message:
-        for finding in inspect(message.payload.text):
-            if finding.check != "pii":  # customers give their own data all the time
-                note(f"the customer's words: {finding.check}, {finding.reason}")
-        message.payload.guardrail = validate(message.payload)
+        message.payload.guardrail = examine(message.payload)
         return message

@@ -12,6 +12,7 @@ from streams.payload import IntentName
 CONCEPTS: Final[dict[str, str]] = {
     # Things
     "order": "order, orders, purchase, purchases, puchase, ordr, preorder",
+    "order_id": "orderid",
     "parcel": "parcel*, package, packages, shipment, shipments, delivery, deliveries, my stuff, "
     "my things, my order, my orders, my purchase, courier, mail, my items, my goods",
     "item": "item, items, product, products, article, articles, goods, something, thing, things, "
@@ -29,10 +30,12 @@ CONCEPTS: Final[dict[str, str]] = {
     "personal": "personal details, personal information, personal info, personal data, my details, "
     "my information, my info, my name, surname, last name, phone number, email address, "
     "my email, user information, contact details, contact information, maiden name, my data, "
-    "username, user name, email on, new email, demographics, change name, account details, account information, account info, "
+    "username, user name, email on, new email, demographics, change name, account details, "
+    "account information, account info, "
     "details on my account, mobile number",
     "called": "call me, called me, my name is, my name's, name should, i go by, calls me, "
-    "called by, go by, have you call, refer to me, they call me, i'm called, name is, call me by, known as, address me, "
+    "called by, go by, have you call, refer to me, they call me, i'm called, name is, call me by,"
+    " known as, address me, "
     "name me, i am called, goes by, friends call me, people call me, say my name, "
     "calling me",
     "moved": "moved, relocated, new place, new home, got married, just married, married, "
@@ -76,12 +79,16 @@ CONCEPTS: Final[dict[str, str]] = {
     "strange, suspicious, not familiar, unfamiliar, don't remember, do not remember, haven't "
     "made, not made by me, wasn't me, didn't authorise, someone else, somebody else, weird, "
     "haven't done, don't know about, not authorized, mistake, i haven't, didn't buy, without my "
-    "permission, isn't mine, is off, odd, didn't create, did not create, not created, weren't made, "
-    "didn't go to, don't know anyone, not recognition, never been, not recognize, not recognise, recongize, never authorized, "
+    "permission, isn't mine, is off, odd, didn't create, did not create, not created, weren't "
+    "made, "
+    "didn't go to, don't know anyone, not recognition, never been, not recognize, not recognise, "
+    "recongize, never authorized, "
     "didn't purchase, did not purchase, not do, never purchased, didn't order, did not order",
     "owe": "owe, owed, due, due date, balance, how much is, amount of, total of, total bill, "
-    "minimum payment, do i need to pay, do i have to pay, must i pay, do i pay, come due, comes due, "
-    "left to pay, next up, how much do i, how much on, cost of my, payment due, is due, are due, how "
+    "minimum payment, do i need to pay, do i have to pay, must i pay, do i pay, come due, comes "
+    "due, "
+    "left to pay, next up, how much do i, how much on, cost of my, payment due, is due, are due, "
+    "how "
     "much in total",
     # Events
     "where": "where is, where's, wheres, where are, track, tracks, tracking, tracked, trace, "
@@ -90,7 +97,8 @@ CONCEPTS: Final[dict[str, str]] = {
     "status": "status, eta, progress, update on, updates on, state of, news on, information on my "
     "order, check on my, check my order, follow up on, checking on, any update, any news, "
     "update me on, happening with, situation of, going on with, what happened to, "
-    "already here, be here by, be here today, shown as delivered, is my order, has the order, is my package, "
+    "already here, be here by, be here today, shown as delivered, is my order, has the order, is "
+    "my package, "
     "is the package, was my order, my order been, coming today, order is, able to track, "
     "been processed, been shipped, been delivered, on its way, arrived yet, shipped yet, "
     "has my, look up, on track, tell me about my order",
@@ -102,27 +110,32 @@ CONCEPTS: Final[dict[str, str]] = {
     "arrive": "arrive, arrives, arrived, arriving, arrival, come, comes, coming, came, get here, "
     "gets here, delivered, deliver, delivers, delivering, receive, received, recieve, recieved, "
     "receiving, show up, showed up, reach me, shipped, shipping, ship, ships, get to me, sent, "
-    "gotten, be here, got here, get my, got my, getting my, mailed, delivery, have my, "
+    "gotten, be here, got here, been here, get my, got my, getting my, mailed, delivery, have my, "
     "in the mail, got it, in yet, dispatched, fast tracked, expedite, receipt of",
     "notyet": "hasn't, haven't, has not, have not, not arrived, never, still waiting, still not, "
     "still no, didn't arrive, did not arrive, not here, not yet, not received, nowhere, hasnt, "
     "havent, yet to, still don't have, don't have my, waiting for my, waiting on my, waiting for "
     "it, isn't here, not come, didn't get, did not get, never got, should have, supposed to, "
-    "not came, waiting, still, still isn't, not shown, hasn't shown, didn't receive, did not receive, do not have my, missing",
+    "not came, waiting, still, still isn't, not shown, hasn't shown, didn't receive, did not "
+    "receive, do not have my, missing",
     "late": "late, delay*, overdue, behind schedule, lost in, is lost, been lost, got lost, "
     "taking so long, taking forever, taking too long, not moving, "
-    "stuck in transit, went missing, lost my, lost the, lost it, is late, it's late, running late, never came, hasn't moved, past the, promised, been a week, been two, been three, been days, been weeks, four days ago, been a while, "
+    "stuck in transit, went missing, lost my, lost the, lost it, is late, it's late, running "
+    "late, never came, hasn't moved, past the, promised, been a week, been two, been three, been "
+    "days, been weeks, four days ago, been a while, "
     "what is taking, why is it taking, stuck",
     "options": "shipping options, shipping methods, delivery options, delivery methods, "
     "options for delivery, methods for delivery, shipment options, shipment methods, options for "
     "shipment, options for shipping, methods for shipping, methods for shipment, ship to, "
     "deliver to, order from, delivery to, shipping to, order to, do you deliver, do you ship, "
-    "express delivery, shipping cost, delivery cost, shipping rates, shipping period, shipping periods, delivery periods, shipment period, deliver it to, shipping "
+    "express delivery, shipping cost, delivery cost, shipping rates, shipping period, shipping "
+    "periods, delivery periods, shipment period, deliver it to, shipping "
     "policy, shipping method, delivery method, shipping option, delivery option, delivery period, "
     "delivery times, shipping times, delivery time, shipping time",
     # Wishes about an order
     "cancel": "cancel*, call off, revoke, withdraw, withdrawing, canel, do not ship, "
-    "don't ship, stop my order, stop the order, no longer want, don't want it anymore, don't need it anymore, ordered by mistake, "
+    "don't ship, stop my order, stop the order, no longer want, don't want it anymore, don't "
+    "need it anymore, ordered by mistake, "
     "stop it before, stop it from shipping, accidentally ordered, undo",
     "modify": "change, changes, changing, changed, modify, modifying, modified, modification*, "
     "update, updating, updated, edit, editing, edited, correct, correcting, alter, amend, "
@@ -135,14 +148,17 @@ CONCEPTS: Final[dict[str, str]] = {
     "address, secondary address, address change, change of address",
     "pending": "pending order, pending orders, in my order, from my order, to my order, of my "
     "order, on my order, in the order, to the order, of order, from order, in order, just placed "
-    "an order, just ordered, order i placed, recent order, recently placed, still pending, is pending, order i made, "
+    "an order, just ordered, order i placed, recent order, recently placed, still pending, is "
+    "pending, order i made, "
     "order i just, before it ships, of purchase, from purchase, to order, on order, on the order, "
     "from the order, in purchase, my order, placed an order",
     "return": "return, returns, returning, returned, send back, send it back, sending back, give "
     "back, bring back, send them back, take it back, take back, send this back, sending it back, "
     "return label, return policy, ship back, rma, give it back, returnable, get rid of",
-    "refund": "refund*, refund, refunds, refunding, reimbursement, reimbursements, compensation, rebate, "
-    "rebates, restitution, reimburse, reimburs*, rebat*, restitut*, money back, compensat*, get my money, "
+    "refund": "refund*, refund, refunds, refunding, reimbursement, reimbursements, compensation, "
+    "rebate, "
+    "rebates, restitution, reimburse, reimburs*, rebat*, restitut*, money back, compensat*, get "
+    "my money, "
     "repay, repayment, my money, moneyback, returned money, pay me back, paid back, "
     "reimbursable, return my money",
     "policy": "policy, policies, in which cases, in what cases, in which situations, in what "
@@ -154,8 +170,10 @@ CONCEPTS: Final[dict[str, str]] = {
     "received, hasn't arrived, hasn't come, don't see, do not see, can't see, cannot see, "
     "isn't showing, status of, still waiting, missing, track, has been issued, not gotten, "
     "didn't get my, haven't gotten, not in my, not there, show up, showing up, issued, "
-    "requested a refund, asked for a refund, told i would, said i would get, promised a refund, promised "
-    "me a refund, credited to my, no progress, unable to see, still haven't, haven't got, visible, taking so long, hurry, appear, last week, a while ago, days ago, weeks ago, hasn't "
+    "requested a refund, asked for a refund, told i would, said i would get, promised a refund, "
+    "promised "
+    "me a refund, credited to my, no progress, unable to see, still haven't, haven't got, "
+    "visible, taking so long, hurry, appear, last week, a while ago, days ago, weeks ago, hasn't "
     "given, still hasn't, yet to, taking, as soon as possible, when do i, when can i, "
     "processed, how long, was supposed, where is the, not appeared, not on my, not appearing, "
     "hasn't been, still no, still not, check my, check the, status, when can, where's my, "
@@ -165,7 +183,8 @@ CONCEPTS: Final[dict[str, str]] = {
     "another color, another colour, size up, bigger size, smaller size, larger size",
     "broken": "broken, damaged, defective, faulty, torn, cracked, doesn't work, does not work, "
     "stopped working, not working, wrong item, wrong size, wrong product, wrong color, wrong "
-    "colour, doesn't fit, does not fit, don't fit, do not fit, didn't fit, too small, too big, too large, not as described, "
+    "colour, doesn't fit, does not fit, don't fit, do not fit, didn't fit, too small, too big, "
+    "too large, not as described, "
     "not what i ordered, poor quality, ripped, scratched, leaking, dead on arrival, shattered, "
     "changed my mind, don't want it, don't like, don't need, no longer need, not happy with the",
     "delivered": "received, delivered, arrived, got, from a recent delivery, came, bought, "
@@ -176,7 +195,8 @@ CONCEPTS: Final[dict[str, str]] = {
     "accept, not accepting, not letting me, won't let me, can't pay, cannot pay, not work, "
     "isn't working, not working, doesn't work, didn't work, failed, failing, fails, unable to "
     "pay, couldn't pay, could not pay, unsuccessful, won't work, wouldn't work, bounced, "
-    "wasn't working, not get accepted, wouldn't take, wouldn't accept, accept my card, wrong with my "
+    "wasn't working, not get accepted, wouldn't take, wouldn't accept, accept my card, wrong "
+    "with my "
     "card, use my card, take my card, working properly, not accept, letting me make, "
     "keep getting declined, couldn't get my card, didn't let me, not able to",
     "reverted": "revert*, returned to my account, came back, went back, sent back, reversed, "
@@ -184,13 +204,16 @@ CONCEPTS: Final[dict[str, str]] = {
     "disappeared, got cancelled, got canceled, bounced back, back in my account, refunded",
     "stuck_payment": "pending, still processing, not processed, on hold, not cleared, still not "
     "gone through, waiting to clear, clear, not been processed, not completed, "
-    "showing pending, as pending, hasn't processed, haven't processed, go through, processed, posted, hasn't posted",
+    "showing pending, as pending, hasn't processed, haven't processed, go through, processed, "
+    "posted, hasn't posted",
     "trouble": "issue, issues, problem, problems, error, errors, trouble, troubles, mistake, "
     "mistakes, fault, fails, failure, wrong with, difficulty, difficulties, "
     "not working, doesn't work, complication, bug, glitch",
     "accept": "accept, accepts, accepted, acceptable, take paypal, take credit, available, "
-    "allowed, support paypal, offer, offered, valid, do you take, can i use, can i pay with, pay with",
-    "paywith": "paypal, apple pay, google pay, klarna, gift card, gift cards, american express, afterpay, "
+    "allowed, support paypal, offer, offered, valid, do you take, can i use, can i pay with, pay "
+    "with",
+    "paywith": "paypal, apple pay, google pay, klarna, gift card, gift cards, american express, "
+    "afterpay, "
     "cash on delivery, bank transfer, credit cards, debit cards",
     # Account
     "create": "create, creating, creation, open, opening, make an account, make a new, new, start",
@@ -203,7 +226,8 @@ CONCEPTS: Final[dict[str, str]] = {
     "blocked": "blocked, block, locked, lock, frozen, freeze, froze, suspended, hold on my, "
     "on hold, restricted, disabled, hacked, barred, hold on, a hold, "
     "can't access, cannot access, unable to access, locked out, can't get into, banned",
-    "changeto": "change to, changing to, switch to, switching to, move to, upgrade to, upgrading to, "
+    "changeto": "change to, changing to, switch to, switching to, move to, upgrade to, upgrading "
+    "to, "
     "downgrade to, using, use another, use a different, use the, swap to",
     # Talk
     "complain": "complaint*, complain*, grievance, reclamation*, file a claim, lodge a claim, "
@@ -230,12 +254,14 @@ CONCEPTS: Final[dict[str, str]] = {
     "a computer, are you human, are you real, an actual person, "
     "artificial intelligence, chatbot, a person, human or, real or",
     "areyou": "are you a, are you an, are you human, are you real, are you actually, so are you, "
-    "whether you are, am i talking, am i speaking, i'm talking, i'm speaking, if you're, if you are, "
+    "whether you are, am i talking, am i speaking, i'm talking, i'm speaking, if you're, if you "
+    "are, "
     "is this, would you consider, you're a, you're an, do i have a real, r you",
     "thanks": "thank*, thx, tysm, ty, thankful, grateful, gratitude, cheers, "
     "much appreciated, thank you, you helped, helped me, big help, appreciated, appreciate the, "
     "appreciate it, appreciate your, appreciate you, appreciate, thnks, great help, "
-    "great service, great experience, happy with, love my, pleased with, you're the best, you are the best, very helpful, so helpful",
+    "great service, great experience, happy with, love my, pleased with, you're the best, you "
+    "are the best, very helpful, so helpful",
     "praise": "great, perfect, awesome, wonderful, excellent, amazing, love it, good job, great "
     "job, well done, fantastic, brilliant, sweet, helpful",
     "review": "review*, feedback*, opinion*, comment, comments, rate, rating, testimonial, "
@@ -293,48 +319,19 @@ CONCEPTS: Final[dict[str, str]] = {
 
 # Everyday words that are a letter away from a word above and yet mean themselves.
 KNOWN: Final = listed(
-    """charge change changes charged changed chance chances order older border boarder offer other
-    parcel shipping shopping shopped skipping chipping cancel cancer counsel cameo refund retail
-    retain returns address dress undress bill billing killing filling pilling hello hell shell
-    arrive alive archive drive receive deceive receipt recipe status statue stats states where
-    there here were wear when then than them delay decay relay dealt money honey monkey human
-    humane agent aging urgent person prison parson talk walk tall speak sneak spoke please place
-    pleased policy police polite reset rest resort create crate great greet close clothes clause
-    closer closet login logic logging track trick truck trace trade grade paint print point
-    minute product produce profile profit public switch sweet stitch account count amount about
-    twice price prices trice thing think things thinks thank thanks tank night light right might
-    sight fight eight weight weigh wait state stage late plate slate fate gate rate date hate
-    mate data date item time times items lime crime prime store story stone score shore short
-    sport sports start smart heart board broad bread break great house horse mouse course source
-    force voice choice choose chose those these three tree free fee feel feed need seed weed
-    letter better butter bitter matter latter later layer laser loser lower power tower flower
-    paper payer player prayer layers paying playing laying saying staying spaying message
-    massage manage manager danger ranger range orange strange stranger string strong sting being
-    bring going doing during turing issue tissue visit visits valid salad rapid avoid never ever
-    fever clever lever level seven eleven given driven river rival recent decent accent accept
-    except expect aspect inspect respect suspect expert export report support sport import
-    could would should around ground sound found round pound bound county country counter
-    court count month mouth south north worth work word world world's words wording wondering
-    ordering wandering wrong song along alone phone phones shone stone cover over lover hover
-    proof roof floor flour hours yours ours tours four tour your you're years year ears hear
-    heard hearing reading leading heading wedding ending sending spending lending vending
-    pending bending tending mending feeling dealing healing stealing steering hear-say cleaner
-    clear clean learn earn yarn turn return burned turned learned earned early nearly yearly
-    really rally ready read lead dead head heat heats beat seat meat meal deal real zeal seal
-    location vacation nation station ration action section sections option opinion onion union
-    reason season lesson person's confirm conform inform perform platform reform uniform
-    cable table able stable fable label lab tab tag bag bags flag flags drag brag snag
-    invoice voice invite invites involve revolve resolve solve salve valve have save gave wave
-    given gives giving living loving moving proving driving arriving deriving tracking trading
-    training raining draining gaining remaining retaining containing explaining complaining
-    explain complain contain obtain maintain certain curtain mountain fountain captain again
-    against gains brains trains chains remind remain remains remove removed renew review
-    preview reviews interview view views news new newly rating dating waiting writing
-    setting getting letting sitting hitting fitting betting meeting seating heating eating
-    cheating beating sheets street streets sweets tweets greets greeting greetings meetings
-    stick sticker sick quick quack track stack stock sock socks rock rocks lock locks block blocks
-    black slack snack knock clock clocks shock closed cloud loud proud broken token spoken woken
-    stolen frozen chosen golden wooden hidden ridden forbidden written bitten kitten mitten"""
+    """
+    advisory alert alternative america appealing attendants batter battle blocks boost boring
+    bounce broke brought chances charter cheated cheating cheer choice chose cleaned closer
+    closet cloud coasts complete compliant condition conform considers contract costing crate
+    curse demeaning detective difficult direct expires extensive failures falling feelings filed
+    filing filling greeting handing healing hearing heating humane indexed interest issuer
+    latter leading lengthy lodging manage managed messing mission monkey morality packing parent
+    patent persona phones playing please praying produce produces promise promises property
+    qualify refers relieved removed resort reverse revolution ruining scattered seating shopped
+    shopping singing sitting skilled skipping snowing spending stated states stating stats
+    statue stepped stranger subject suppose sweets table terribly thinks thorough though thought
+    tower tricked wanting wasting weather weigh weight wording writing
+    """
 )
 
 # Lines of `weight concept concept …`: all must occur in one sentence, none marked with `!` may.
@@ -384,6 +381,7 @@ RULES: Final[dict[IntentName, str]] = {
     """,
     IntentName.ORDER_STATUS: """
         5 status order
+        1.2 order_id
         3 status parcel
         4 where order
         3.5 where parcel

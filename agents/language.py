@@ -17,13 +17,6 @@ _INVISIBLE: Final = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")
 _WORD: Final = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 _RUN: Final = re.compile(r"([a-z])\1{2,}")
 
-NEGATIONS: Final = frozenset(
-    "no not never none nobody nothing neither nor without cannot hardly barely ain't aint "
-    "don't doesn't didn't isn't aren't wasn't weren't won't wouldn't can't couldn't shouldn't "
-    "haven't hasn't hadn't dont doesnt didnt isnt arent wasnt werent wont wouldnt cant couldnt "
-    "shouldnt havent hasnt hadnt".split()
-)
-
 
 def plain(text: str) -> str:
     """Return `text` in one shape for matching: lower case, plain quotes, nothing invisible.
@@ -70,6 +63,16 @@ def listed(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+NEGATIONS: Final = listed(
+    """
+    ain't aint aren't arent barely can't cannot cant couldn't couldnt didn't didnt doesn't
+    doesnt don't dont hadn't hadnt hardly hasn't hasnt haven't havent isn't isnt neither
+    never no nobody none nor not nothing shouldn't shouldnt wasn't wasnt weren't werent
+    without won't wont wouldn't wouldnt
+    """
+)
+
+
 class Concepts:
     """A lexicon from words and phrases to the concepts they stand for, forgiving of typos.
 
@@ -109,9 +112,14 @@ class Concepts:
         if word in self._near:
             return self._near[word]
         for form in _one_less(word):
-            # Two forms that each lack one letter meet here: swapped or replaced letters.
+            # Two forms that each lack one letter meet here. Swapped letters are a slip; another
+            # letter is mostly another word, unless the word is long.
             found = self._near.get(form)
-            if found and found[0] == word[0] and abs(len(found) - len(word)) <= 1:
+            if (
+                found
+                and found[0] == word[0]
+                and (form == found or sorted(found) == sorted(word) or len(found) == len(word) >= 7)
+            ):
                 return found
         return word
 

@@ -7,6 +7,7 @@ decides what may be done.
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 from agents.language import NEGATIONS, pattern, plain, words
@@ -151,7 +152,7 @@ def orders_named(text: str, orders: Iterable[Order]) -> list[Order]:
 
 def _matching(text: str, items: Sequence[Json]) -> list[Json]:
     spoken = [_stem(word) for word in words(text)]
-    said, pairs = set(spoken), set(zip(spoken, spoken[1:], strict=False))
+    said, pairs = set(spoken), set(pairwise(spoken))
     best: dict[str, int] = {}
     scored: list[tuple[str, int, Json]] = []
     for item in items:

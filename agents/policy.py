@@ -560,6 +560,8 @@ def _human(case: Case, draft: Draft) -> None:
 
 
 POLICY: Final[dict[IntentName, Callable[[Case, Draft], None]]] = {
+    # People do not tell these three apart, and what can be done about them is the same.
+    IntentName.ORDER_STATUS: _delivery,
     IntentName.DELIVERY_STATUS: _delivery,
     IntentName.DELIVERY_DELAY: _delivery,
     IntentName.CANCEL_ORDER: _cancel,

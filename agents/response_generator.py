@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from agents.language import words
 from agents.llm import Model
 from agents.particulars import describe_address, dollars, series
-from agents.shop import double_charges, is_delayed, payment_method, tracking_ids
+from agents.shop import double_charges, is_delayed, payment_method
 from streams import slip
 from streams.errors import ModelUnavailable
 from streams.mailbox import Mesh
@@ -217,9 +217,10 @@ class _Briefing:
             asked.append(f"Shall I {self._dated(what)}? Please answer yes or no.")
         if self.plan.ask:
             asked.append(self._dated(self.plan.ask))
-        if not asked and self.context.customer is None and not self.plan.escalate:
-            if not self.wishes <= _NO_ACCOUNT_NEEDED and not self.context.missing:
-                asked.append(ASK_EMAIL)
+        unknown = self.context.customer is None and not self.context.missing
+        needed = not self.wishes <= _NO_ACCOUNT_NEEDED and not self.plan.escalate
+        if unknown and needed and not asked:
+            asked.append(ASK_EMAIL)
         return " ".join(asked) or None
 
     # Results
@@ -233,94 +234,85 @@ class _Briefing:
             return self._dated(f"I could not {what}{why}.")
         detail = result.detail
         order = f"order {result.order_id}" if result.order_id else "your order"
-        match result.kind:
+        told = self._done(result.kind, order, detail) or self._done_as_planned(what)
+        return self._dated(" ".join(told.split()))
+
+    def _done(self, kind: str, order: str, detail: Json) -> str | None:
+        match kind:
             case "cancel_order":
-                return f"I have cancelled {order}. {self._refunds(detail)}".strip()
+                return f"I have cancelled {order}. {_refunds(detail)}"
+            case "refund_amount":
+                return f"I have refunded {order}. {_refunds(detail)}"
             case "modify_address":
                 address = detail.get("address")
                 to = f" to {describe_address(address)}" if isinstance(address, dict) else ""
                 return f"I have changed the delivery address of {order}{to}."
+            case "modify_payment" if detail.get("payment_method"):
+                return f"I have changed the payment of {order} to {detail['payment_method']}."
             case "return_items":
-                return self._told_return(order, detail)
+                return self._return(order, detail)
             case "exchange_items":
-                return self._told_exchange(order, detail)
-            case "refund_amount":
-                return f"I have refunded {order}. {self._refunds(detail)}".strip()
+                return self._exchange(order, detail)
             case "open_dispute":
-                number = detail.get("dispute_id")
-                known = f" under {number}" if number else ""
-                return f"Our billing team is checking the second charge of {order}{known}."
+                amount = detail.get("amount")
+                charge = "charge" if amount is None else f"charge of {dollars(amount)}"
+                number = _number(detail.get("dispute_id"))
+                return f"Our billing team is checking the second {charge} for {order}{number}."
             case "trace_parcel":
-                return self._told_search(detail, order)
+                return self._search(order, detail)
             case "redeliver":
                 day = self._day(detail.get("estimated_delivery"))
                 until = f", now expected on {day}" if day else ""
                 return f"The parcel of {order} will be delivered again{until}."
             case "password_reset":
-                to = detail.get("sent_to")
-                return (
-                    "I have sent a link for a new password"
-                    + (f" to {to}" if to else " to the e-mail address on file")
-                    + "."
-                )
+                address = detail.get("sent_to") or "the e-mail address on file"
+                return f"I have sent a link for a new password to {address}."
             case "goodwill_credit":
-                amount, balance = detail.get("amount"), detail.get("balance")
-                given = f"I have added a credit of {dollars(amount)} to your account"
-                return f"{given}; your balance is {dollars(balance)}." if balance else f"{given}."
+                amount, balance = dollars(detail.get("amount")), detail.get("balance")
+                total = f"; your credit is now {dollars(balance)}" if balance else ""
+                if detail.get("repeated"):
+                    return f"A credit of {amount} was added to your account before{total}."
+                return f"I have added a credit of {amount} to your account{total}."
             case "open_ticket":
-                number = detail.get("id")
-                known = f" as ticket {number}" if number else ""
-                return f"I have passed this on to our team{known}."
-            case _ if what.startswith("change "):
-                return self._dated(f"I have changed {what.removeprefix('change ')}.")
-            case _:
-                return self._dated(f"Done: {what}.")
+                return f"I have passed this on to our team{_number(detail.get('ticket'))}."
+        return None
+
+    def _done_as_planned(self, what: str) -> str:
+        if what.startswith("change "):
+            return f"I have changed {what.removeprefix('change ')}."
+        return f"Done: {what}."
 
     def _planned(self, action_id: str) -> PlannedAction | None:
         actions = (*self.plan.actions, *self.plan.confirm, *self.payload.awaiting)
         return next((action for action in actions if action.id == action_id), None)
 
-    def _refunds(self, detail: Json) -> str:
-        parts = [
-            f"{dollars(p.get('amount'))} to {self._method(p)}"
-            for p in _rows(detail.get("payments"))
-            if p.get("type") == "refund"
-        ]
-        return f"The refund: {series(parts)}." if parts else ""
-
     def _method(self, payment: Json) -> str:
         return payment_method(self.context.customer, payment.get("method_id"))
 
-    def _told_return(self, order: str, detail: Json) -> str:
-        made = detail.get("return")
-        if not isinstance(made, dict):
-            return f"The return for {order} is set up."
-        told = f"The return for {order} is set up"
-        told += f" as {made['id']}." if made.get("id") else "."
-        if isinstance(made.get("refund_amount"), int | float):
-            to = payment_method(self.context.customer, made.get("refund_to"))
-            told += (
-                f" When the items are back with us, {dollars(made['refund_amount'])} "
-                f"will be refunded to {to}."
-            )
-        return told + (f" Your label: {made['label_url']}" if made.get("label_url") else "")
+    def _return(self, order: str, detail: Json) -> str:
+        told = f"The return for {order} is set up{_number(detail.get('return_id'))}."
+        if isinstance(detail.get("refund_amount"), int | float):
+            amount = dollars(detail["refund_amount"])
+            to = detail.get("refund_to") or "the original payment method"
+            told += f" When the items are back with us, {amount} will be refunded to {to}."
+        return told + _label(detail)
 
-    def _told_exchange(self, order: str, detail: Json) -> str:
-        made = detail.get("exchange")
-        if not isinstance(made, dict):
-            return f"The exchange for {order} is set up."
-        told = f"The exchange for {order} is set up"
-        told += f" as {made['id']}." if made.get("id") else "."
-        difference = made.get("price_difference")
+    def _exchange(self, order: str, detail: Json) -> str:
+        told = f"The exchange for {order} is set up{_number(detail.get('exchange_id'))}."
+        difference = detail.get("price_difference")
         if isinstance(difference, int | float) and difference:
-            told += f" The price difference is {dollars(abs(difference))}, "
-            told += "which you pay." if difference > 0 else "which you get back."
-        return told + (f" Your label: {made['label_url']}" if made.get("label_url") else "")
+            method = detail.get("payment_method") or "the original payment method"
+            way = "is charged to" if difference > 0 else "goes back to"
+            told += f" The price difference of {dollars(abs(difference))} {way} {method}."
+        return told + _label(detail)
 
-    def _told_search(self, detail: Json, order: str) -> str:
-        number, until = detail.get("investigation_id"), self._day(detail.get("answer_by"))
-        told = f"I have asked the carrier to look for the parcel of {order}"
-        told += f" ({number})" if number else ""
+    def _search(self, order: str, detail: Json) -> str:
+        parcel = f"parcel {detail['tracking_id']}" if detail.get("tracking_id") else "the parcel"
+        number = _number(detail.get("investigation_id"))
+        told = f"I have asked the carrier to look for {parcel} of {order}{number}"
+        if detail.get("repeated"):
+            told = f"The carrier is looking for {parcel} of {order} already{number}"
+        until = self._day(detail.get("answer_by"))
         return told + (f"; the carrier answers by {until}." if until else ".")
 
     # Facts
@@ -341,11 +333,11 @@ class _Briefing:
         return self.context.customer is not None and not self.context.orders and not gaps
 
     def _order(self, order: Order) -> list[str]:
-        placed = f", placed on {self._day(order.placed_at)}," if order.placed_at else ""
-        told = [
-            f"Order {order.id} ({_items(order)}, {dollars(order.total)}){placed} "
-            f"is {_STATUS.get(order.status, order.status)}."
-        ]
+        told: list[str] = []
+        if not self._says_enough(order):
+            placed = f", placed on {self._day(order.placed_at)}," if order.placed_at else ""
+            state = _STATUS.get(order.status, f"is {order.status}")
+            told = [f"Order {order.id} ({_items(order)}, {dollars(order.total)}){placed} {state}."]
         parcels = [p for p in self.context.parcels if p.order_id == order.id]
         if self.wishes & _ABOUT_PARCELS:
             for parcel in parcels:
@@ -357,6 +349,13 @@ class _Briefing:
         if self.wishes & _ABOUT_MONEY:
             told += self._payments(order)
         return told
+
+    def _says_enough(self, order: Order) -> bool:
+        """Say whether a reason or a question tells already how the order stands."""
+        if any(reason.startswith(f"order {order.id} is ") for reason in self.plan.reasons):
+            return True
+        asked = [self.plan.ask or "", *(action.text for action in self.plan.confirm)]
+        return not self.wishes & _ABOUT_PARCELS and any(order.id in text for text in asked)
 
     def _parcel(self, parcel: Parcel) -> list[str]:
         name = f"Parcel {parcel.tracking_id}"
@@ -491,14 +490,14 @@ class _Briefing:
 
 
 _STATUS: Final = {
-    "pending": "pending: it has not left us yet",
-    "processed": "being prepared for shipping",
-    "shipped": "shipped",
-    "delivered": "delivered",
-    "cancelled": "cancelled",
-    "return requested": "being returned",
-    "returned": "returned",
-    "exchange requested": "being exchanged",
+    "pending": "is pending: it has not left us yet",
+    "processed": "is being prepared for shipping",
+    "shipped": "has been shipped",
+    "delivered": "has been delivered",
+    "cancelled": "has been cancelled",
+    "return requested": "is on its way back: a return was set up",
+    "returned": "has been returned",
+    "exchange requested": "is being exchanged",
 }
 _KINDS: Final = {
     "cancel_order": "cancel",
@@ -519,6 +518,23 @@ def _in_words(action: PlannedAction | ActionResult) -> str:
     if action.kind in _KINDS and action.order_id:
         return f"{_KINDS[action.kind]} order {action.order_id}"
     return action.kind.replace("_", " ")
+
+
+def _number(value: object) -> str:
+    """Return how to name the number of what was opened, if it has one."""
+    return f" under the number {value}" if value else ""
+
+
+def _label(detail: Json) -> str:
+    return f" Your label: {detail['label_url']}" if detail.get("label_url") else ""
+
+
+def _refunds(detail: Json) -> str:
+    """Return what goes back, and where to."""
+    amount = detail.get("refund_amount")
+    if not amount:
+        return ""
+    return f"{dollars(amount)} goes back to {detail.get('refund_to') or 'where it came from'}."
 
 
 def _items(order: Order) -> str:
@@ -673,26 +689,29 @@ def corrections(message: Message) -> list[str]:
     return []
 
 
+async def answer(message: Message, model: Model) -> Response:
+    """Return the reply to a turn, in the model's words if it gives any."""
+    brief = facts(message.payload)
+    rounds = message.recovery.guardrail_rounds
+    if rounds:
+        brief.avoid = corrections(message)
+    source: Literal["model", "template"] = "template"
+    if rounds >= ROUNDS_WITH_MODEL:
+        note("a template answered: the model's drafts did not pass the guardrail")
+        text = compose(brief)
+    else:
+        try:
+            text, source = await write(model, brief), "model"
+        except ModelUnavailable as error:
+            note(f"a template answered: {error}")
+            text = compose(brief)
+    return Response(text=text, source=source, facts=brief.sentences(), attempt=rounds + 1)
+
+
 def setup(mesh: Mesh, model: Model) -> None:
     """Give the response generator its mailbox."""
 
     @mesh.actor(slip.RESPONSE_GENERATOR)
     async def response_generator(message: Message) -> Message:
-        brief = facts(message.payload)
-        rounds = message.recovery.guardrail_rounds
-        if rounds:
-            brief.avoid = corrections(message)
-        source: Literal["model", "template"] = "template"
-        if rounds >= ROUNDS_WITH_MODEL:
-            note("a template answered: the model's drafts did not pass the guardrail")
-            text = compose(brief)
-        else:
-            try:
-                text, source = await write(model, brief), "model"
-            except ModelUnavailable as error:
-                note(f"a template answered: {error}")
-                text = compose(brief)
-        message.payload.response = Response(
-            text=text, source=source, facts=brief.sentences(), attempt=rounds + 1
-        )
+        message.payload.response = await answer(message, model)
         return message

@@ -31,7 +31,8 @@ _WEIGHTS: Final[dict[float, str]] = {
         hero heroes polite charming yummy delicious professional""",
     1: """fine okay well works resolved solved fixed safe safely
         correct smile welcome impressive super gorgeous understanding upgrade cute neat""",
-    -1: """better unfortunate unfortunately should apparently inadequate late wait slow problem problems issue issues old cold lack
+    -1: """better unfortunate unfortunately should apparently inadequate late wait slow problem "
+        "problems issue issues old cold lack
         stop confusing confused unclear concerned concern worried worry sorry seriously
         weird stuck unable why expensive tired anymore already still complicated
         costs missing miss error errors
@@ -51,7 +52,8 @@ _WEIGHTS: Final[dict[float, str]] = {
         liar liars unprofessional incompetent incompetence clueless crap suck sucks sucked
         sucky ridiculous ridiculously fuming sick disgusted screwed
         stupid dumb lame shame shameful joke wtf smh ugh fed shitty damn damned
-        pissed hell sue suing lawyer lawsuit worse rudest trash blows asshole assholes negligent homeless reeks wasted waste unreliable embarrassing insulting
+        pissed hell sue suing lawyer lawsuit worse rudest trash blows asshole assholes negligent
+        homeless reeks wasted waste unreliable embarrassing insulting
         unhelpful dishonest bullshit bs furious livid screw fuck fucking fucked shit
         blame misleading misled thieves robbed unreal inexcusable mistreated""",
     -3.5: """terrible horrible awful worst disgusting pathetic atrocious appalling outrageous
@@ -118,7 +120,8 @@ _PHRASES: Final[tuple[tuple[float, str], ...]] = (
     (
         2.5,
         r"(?:thank|thanks) (?:you|u|so much|a lot|for)|(?:shout ?out|hats off|props) to|"
-        r"made my (?:day|night|week)|great (?:job|service|flight|crew|experience)|good (?:job|work)|"
+        r"made my (?:day|night|week)|great (?:job|service|flight|crew|experience)|good (?:job|"
+        r"work)|"
         r"well done|(?:can't|cannot) wait|look(?:ing)? forward|keep (?:it )?up|big fan|way to go|"
         r"no problems?|no issues?|no complaints?|not bad|you (?:guys )?rock|much appreciated",
     ),
@@ -136,7 +139,8 @@ PHRASES: Final = tuple((weight, pattern(text)) for weight, text in _PHRASES)
 SARCASM: Final = (
     pattern(
         r"(?:oh |well |wow )?(?:great|nice|awesome|wonderful|perfect|fantastic|lovely|brilliant|"
-        r"thanks|love it|good job|way to go|congrats|bravo)\W+(?:just what i needed\W+)?"
+        r"thanks|love it|(?:good|nice|great) job|way to go|congrats|bravo)\W+"
+        r"(?:just what i needed\W+)?"
         r"(?:yet )?(?:another|more|still|now|again|(?:the|my|your) \w+ (?:is|are|was) (?:late|"
         r"delayed|cancelled|canceled|broken|lost))"
     ),
@@ -147,21 +151,19 @@ SARCASM: Final = (
 BAD_EVENT: Final = pattern(
     r"delay\w*", r"late", r"lost", r"cancel\w*", r"broken", r"wait(?:ing|ed)?", r"on hold",
     r"damaged", r"missing", r"wrong", r"again", r"fail\w*", r"hours?", r"never", r"no one",
-    r"nobody", r"not", r"nothing", r"another", r"ignor\w+", r"stuck", r"error",
+    r"nobody", r"not", r"nothing", r"still", r"no", r"another", r"ignor\w+", r"stuck", r"error",
 )  # fmt: skip
 PRAISE: Final = listed(
     "great nice awesome wonderful perfect fantastic lovely brilliant thanks thank good excellent "
     "amazing love loving bravo congrats outstanding impressive"
 )
 
-INTENSIFIERS: Final = {
-    **dict.fromkeys(
-        "very really so soo extremely absolutely totally completely utterly incredibly super "
-        "beyond truly seriously highly fucking freaking damn such way too".split(),
-        1.35,
-    ),
-    **dict.fromkeys("somewhat slightly bit little kinda sorta fairly rather".split(), 0.7),
-}
+_STRONGER: Final = listed(
+    """very really so soo extremely absolutely totally completely utterly incredibly super beyond
+    truly seriously highly fucking freaking damn such way too"""
+)
+_WEAKER: Final = listed("somewhat slightly bit little kinda sorta fairly rather")
+INTENSIFIERS: Final = dict.fromkeys(_STRONGER, 1.35) | dict.fromkeys(_WEAKER, 0.7)
 CONTRAST: Final = frozenset({"but", "however", "although", "except", "yet", "unfortunately"})
 
 _FACES: Final = (

@@ -102,9 +102,9 @@ def system(
         for part in started:
             stack.callback(part.stop)
             part.launch()
+        stack.callback(say, "stopping …")
         wait_until_ready(started, say)
         yield [*servers, *started]
-        say("stopping …")
 
 
 @contextlib.contextmanager

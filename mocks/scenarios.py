@@ -5,6 +5,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import date
 from typing import Any, Final
 
 import aiohttp
@@ -226,8 +227,9 @@ STORIES: Final[dict[str, tuple[str, Story]]] = {
 
 
 def day(iso: str) -> str:
-    """Return a date as the mesh writes it to customers."""
-    return iso
+    """Return a date as the mesh writes it to customers, such as `November 5`."""
+    moment = date.fromisoformat(iso)
+    return f"{moment:%B} {moment.day}"
 
 
 async def play(url: str, shop_urls: Mapping[str, str], say: Say) -> list[Result]:

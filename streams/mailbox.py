@@ -197,7 +197,13 @@ class Mesh:
             actor=hop.actor, kind=type(error).__name__, text=str(error), at=datetime.now(UTC)
         )
         turn_to = message.slip.on_error
-        if isinstance(error, HopLimitExceeded) or subject == turn_to or turn_to not in MAILBOXES:
+        hopeless = (
+            isinstance(error, HopLimitExceeded)
+            or turn_to not in MAILBOXES
+            # Where the way out begins and where it ends, there is nobody further to turn to.
+            or subject in (turn_to, RESPONSE_AGGREGATOR)
+        )
+        if hopeless:
             await self._give_up(subject, event, message, error)
             return
         message.slip = message.slip.advance().reroute((turn_to,))

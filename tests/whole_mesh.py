@@ -1,6 +1,7 @@
 """The whole system as its users run it: `python app.py run`, in processes, on free ports."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -53,9 +54,9 @@ class WholeMesh:
     def part(self, name: str) -> psutil.Process:
         """Return the process of a part (`worker`, `web`, `mocks`) or server (`nats-server`)."""
         for child in psutil.Process(self.process.pid).children():
-            command = child.cmdline()
-            if command and (command[-1] == name or Path(command[0]).name == name):
-                return child
+            with contextlib.suppress(psutil.ZombieProcess, psutil.NoSuchProcess):
+                if child.name() == name or child.cmdline()[-1:] == [name]:
+                    return child
         raise LookupError(f"no process {name} runs")
 
     def log(self, name: str) -> str:

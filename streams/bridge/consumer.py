@@ -23,8 +23,9 @@ from mode.utils.times import Seconds
 from .conductor import Conductor
 from .delivered import DeliveredOffsets
 from .errors import BridgeError, Fenced
+from .inputs import Input
 from .internals import (
-    forget_memory_tables,
+    forget_tables,
     parse_headers,
     recovered_to_end,
     step,
@@ -43,13 +44,6 @@ logger = logging.getLogger(__name__)
 CHECK_SECONDS: Final = 1.0
 YIELD_EVERY: Final = 64
 """Records that are handed on before other tasks get a turn."""
-
-
-class Input(ConsumerMessage):
-    """A record on its way through the streams, counting what is sent because of it."""
-
-    outputs: dict[tuple[str, str], int]
-    """How many records each agent has sent to each topic."""
 
 
 class Fetcher(base.Fetcher):
@@ -98,8 +92,12 @@ class Consumer(faust_consumer.Consumer):
         self._delivered: defaultdict[TP, DeliveredOffsets] = defaultdict(DeliveredOffsets)
         self._highwaters: dict[TP, int] = {}
         self._wakeup = asyncio.Event()
+        self._linked = False
         self._frozen = False
         self._losing = False
+        self._doubtful = False
+        self.generation: int | None = None
+        """The generation whose partitions we hold; events of another are not ours any more."""
         self._offsets: Offsets | None = None
         self._member: Member | None = None
         self._partitioner = cast(PartitionerT | None, cast(Any, self.app.conf).producer_partitioner)
@@ -110,11 +108,15 @@ class Consumer(faust_consumer.Consumer):
         """Connect."""
         self._frozen = False
         await self.link.acquire()
+        self._linked = True
         self.link.on_reconnect.append(self._reconnected)
         await super().on_start()
 
     async def on_stop(self) -> None:
         """Commit what is done, leave the group, disconnect; ends whatever the server does."""
+        if not self._linked:
+            return  # it never came to starting
+        self._linked = False
         try:
             if not self.app.client_only:
                 await self.settle_for_good()
@@ -146,7 +148,7 @@ class Consumer(faust_consumer.Consumer):
                 reader.check(now)
                 self._note_highwater(tp, reader)
                 if self.app.in_recovery and reader.caught_up and not reader.buffer:
-                    recovered_to_end(self.app, tp, max(reader.next_sequence, self.highwater(tp)))
+                    recovered_to_end(self.app, tp, self._positions[tp] - 1)
 
     def _note_highwater(self, tp: TP, reader: Reader) -> None:
         highwater = max(self._highwaters.get(tp, 0), reader.highwater)
@@ -242,8 +244,10 @@ class Consumer(faust_consumer.Consumer):
         await self._offsets.claim(
             [Place(*tp) for tp in sorted(assigned) if not self._is_changelog_tp(tp)], generation
         )
-        forget_memory_tables(self.app, assignor.assigned_actives())
-        self._losing = False
+        kept = assignor.assigned_actives() | assignor.assigned_standbys()
+        forget_tables(self.app, kept, doubtful=self._doubtful)
+        self._losing = self._doubtful = False
+        self.generation = generation
         self._assignment = assigned
         self.app.consumer_generation_id = generation
         if not self.app.rebalancing:
@@ -253,8 +257,7 @@ class Consumer(faust_consumer.Consumer):
     async def revoke(self, *, lost: bool) -> None:
         """Finish and commit what is in progress, then give up all partitions (membership)."""
         self._losing = lost
-        if lost:
-            self.link.publisher.forget(Fenced("the partition belongs to another member now"))
+        self._doubtful |= lost
         self.app.on_rebalance_start()
         await self.on_partitions_revoked(set(self._assignment))
 
@@ -275,7 +278,11 @@ class Consumer(faust_consumer.Consumer):
             self.app.flow_control.suspend()
             self.pause_partitions(self._assignment)
             self.app.flow_control.clear()
-            await self._settle()
+            if not await self._settle():
+                self._doubtful = True
+        # Whoever is still busy with an event of ours works for nothing from here on.
+        self.generation = None
+        self.link.publisher.forget_changes(Fenced("the partition is another member's now"))
         if self._offsets is not None:
             self._offsets.release()
         await super().on_partitions_revoked(revoked)
@@ -307,13 +314,17 @@ class Consumer(faust_consumer.Consumer):
         if not self._frozen and not self.app.client_only:
             await self._settle()
 
-    async def _settle(self) -> None:
+    async def _settle(self) -> bool:
+        """Wait for agents, then commit, each within the option `drain`; say if all was done."""
         try:
             async with asyncio.timeout(self.link.options.drain):
                 while any(not message.acked for message in list(self._unacked_messages)):
                     await self._acknowledgement()
         except TimeoutError:
             logger.warning("agents are still busy; their events will be worked on again")
+            finished = False
+        else:
+            finished = True
         try:
             async with asyncio.timeout(self.link.options.drain):
                 await self.commit()
@@ -321,6 +332,9 @@ class Consumer(faust_consumer.Consumer):
             logger.warning("could not commit in time; some events will be worked on again")
         except BridgeError as exc:
             logger.error("not committed: %s", exc)
+        else:
+            return finished
+        return False
 
     async def _acknowledgement(self) -> None:
         # Faust resolves this future at every acknowledgement. Streams may also have let go of
@@ -605,7 +619,7 @@ class Consumer(faust_consumer.Consumer):
         fields = parse_headers(record.header) if record.header else None
         content = decode_headers(fields, record.payload)
         own_time = content.timestamp
-        message = Input(
+        return Input(
             tp.topic,
             tp.partition,
             record.sequence,
@@ -618,8 +632,6 @@ class Consumer(faust_consumer.Consumer):
             tp=tp,
             generation_id=self.app.consumer_generation_id,
         )
-        message.outputs = {}
-        return message
 
     async def _getmany(
         self, active_partitions: set[TP] | None, timeout: float

@@ -134,6 +134,10 @@ def write(client: Client, data: bytes) -> bool:
     transport = client._transport
     if not client.is_connected or transport is None:
         return False
+    if client._pending:  # a SUB, say, whose answers ours must not overtake
+        data = b"".join([*client._pending, data])
+        client._pending = []
+        client._pending_data_size = 0
     transport.write(data)
     return True
 
@@ -219,32 +223,39 @@ def slow_producer(app: "AppT") -> None:
     app.__dict__.pop("maybe_start_producer", None)
 
 
-def forget_memory_tables(app: "AppT", kept: "set[TP]") -> None:
-    """Empty in-memory tables, unless exactly the changelog partitions `kept` stay ours.
+def forget_tables(app: "AppT", kept: "set[TP]", *, doubtful: bool) -> None:
+    """Empty tables whose local data cannot be relied on; recovery then reads them back whole.
 
     Why: the memory store does not know which of the keys written here belong to a partition
-    that has moved away, so they would stay, and grow old. What remains ours is read back from
-    the changelog, from its beginning.
+    that has moved away, so they would stay, and grow old. It is emptied unless exactly the
+    changelog partitions `kept` stay ours. And when we may have gone on writing what belonged to
+    another member already (`doubtful`), no store can be relied on, those on disk included.
     """
     recovery = cast(Any, app.tables).recovery
     for table in app.tables.values():
-        store = cast(Any, table).data
-        if not hasattr(store, "_key_partition"):
-            continue  # a store on disk has a file for each partition
         topic = cast(Any, table).changelog_topic.get_topic_name()
-        before = {tp for tp in recovery.active_offsets if tp.topic == topic}
-        if before and before != {tp for tp in kept if tp.topic == topic}:
-            store.data.clear()
-            store._key_partition.clear()
+        offsets = (recovery.active_offsets, recovery.standby_offsets)
+        before = {tp for counter in offsets for tp in counter if tp.topic == topic}
+        in_memory = hasattr(cast(Any, table).data, "_key_partition")
+        moved = before != {tp for tp in kept if tp.topic == topic}
+        if not before or not (doubtful or (in_memory and moved)):
+            continue
+        if in_memory:
+            cast(Any, table).data.data.clear()
+            cast(Any, table).data._key_partition.clear()
+        else:
+            table.reset_state()
+        for counter in offsets:
             for tp in before:
-                recovery.active_offsets.pop(tp, None)
+                counter.pop(tp, None)
 
 
-def recovered_to_end(app: "AppT", tp: "TP", next_offset: int) -> None:
-    """Tell a table's recovery that nothing comes before `next_offset` any more.
+def recovered_to_end(app: "AppT", tp: "TP", handed_on: int) -> None:
+    """Tell a table's recovery that nothing more comes after the offset `handed_on`.
 
     Why: recovery waits until it has seen the last offset there was when it began. When that
-    record vanished meanwhile (a tombstone's time was up) it would wait for ever.
+    record vanished meanwhile (a tombstone's time was up) it would wait for ever. What was
+    handed on but is not applied yet must not be overtaken.
     """
     recovery = cast(Any, app.tables).recovery
     for offsets, highwaters in (
@@ -253,5 +264,5 @@ def recovered_to_end(app: "AppT", tp: "TP", next_offset: int) -> None:
     ):
         highwater = highwaters.get(tp)
         seen = offsets.get(tp)
-        if highwater is not None and seen is not None and seen < highwater < next_offset:
+        if highwater is not None and seen is not None and handed_on <= seen < highwater:
             offsets[tp] = highwater

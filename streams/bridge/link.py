@@ -1,14 +1,17 @@
 """What an app's consumer and producer share: one connection, one publisher, the known topics."""
 
 import asyncio
+import contextlib
 import itertools
 import logging
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 from weakref import WeakKeyDictionary
 
+import nats.errors
 from faust.auth import SASLCredentials, SSLCredentials
 from faust.types import AppT
 from faust.types.topics import TopicT
@@ -216,6 +219,17 @@ class Link:
             compacting=described.compacting,
             deleting=described.deleting,
         )
+
+    async def remove_reply_topic(self) -> None:
+        """Delete the topic that only this process gets replies on, if it has made one."""
+        conf = self.app.conf
+        info = self.topics.get(conf.reply_to)
+        # A name that the user has chosen is to be kept.
+        made_up = re.fullmatch(re.escape(conf.reply_to_prefix) + "[0-9a-f-]{36}", conf.reply_to)
+        if info is None or made_up is None or not self.client.is_connected:
+            return
+        with contextlib.suppress(nats.errors.Error, TimeoutError):
+            await self.js.delete_stream(info.stream)
 
     def _find(self, name: str) -> TopicT | None:
         """Return how the app describes a topic, if it does so anywhere."""

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, cast
 from faust.agents import current_agent
 from faust.streams import current_event
 from faust.transport import producer as base
-from faust.types import TP, HeadersArg, RecordMetadata
+from faust.types import TP, EventT, HeadersArg, RecordMetadata
 from faust.types.tuples import FutureMessage
 from mode.utils.times import Seconds
 
-from .errors import BridgeError, ConfigurationError, SendFailed, UnknownTopic
+from .errors import BridgeError, ConfigurationError, Fenced, SendFailed, UnknownTopic
+from .inputs import Input
 from .internals import Waiting, quick_producer, slow_producer, step
 from .layout import MESSAGE_ID, encode_headers, escape, key_token, partition_for, subject
 from .topics import TOMBSTONE_SECONDS, TopicInfo
@@ -69,6 +70,7 @@ class Producer(base.Producer):
         self.buffer = ProducerBuffer(loop=self.loop, beacon=self.beacon)
         self.buffer.app = self.app
         self.buffer.producer = self
+        self._linked = False
         self._waiting: deque[tuple[FutureMessage, Waiting]] = deque()
         self._sending: asyncio.Task[None] | None = None
         self._changelogs: dict[str, bool] = {}
@@ -76,11 +78,15 @@ class Producer(base.Producer):
     async def on_start(self) -> None:
         """Connect."""
         await self.link.acquire()
+        self._linked = True
         quick_producer(self.app, self)
         await super().on_start()
 
     async def on_stop(self) -> None:
         """Send the rest, then disconnect; does not wait for a server that stays away."""
+        if not self._linked:
+            return  # it never came to starting
+        self._linked = False
         try:
             await self.flush()
         except (BridgeError, TimeoutError) as exc:
@@ -88,6 +94,7 @@ class Producer(base.Producer):
         if self._sending is not None:
             self._sending.cancel()
         slow_producer(self.app)
+        await self.link.remove_reply_topic()
         await self.link.release()
 
     @property
@@ -162,9 +169,10 @@ class Producer(base.Producer):
         if not fut.done():
             fut.set_exception(error)
             fut.exception()
-        self.link.publisher.fail(
-            error if isinstance(error, BridgeError) else SendFailed(f"cannot be sent: {error!r}")
-        )
+        if not isinstance(error, Fenced):
+            self.link.publisher.fail(
+                error if isinstance(error, BridgeError) else SendFailed(f"not sent: {error!r}")
+            )
 
     async def flush(self) -> None:
         """Wait until everything sent so far is stored; raise if something was refused.
@@ -258,9 +266,24 @@ class Producer(base.Producer):
         if info.keyed:
             where = f"{where}.{key_token(key)}"
         future: asyncio.Future[RecordMetadata] = self.link.publisher.publish(
-            where, value or b"", encoded, superseding=info.compacted, result=metadata
+            where,
+            value or b"",
+            encoded,
+            superseding=info.compacted,
+            vital=not info.topic.startswith(self.app.conf.reply_to_prefix),
+            result=metadata,
         )
         return future
+
+    def _check_ownership(self, event: EventT[Any] | None) -> None:
+        """Raise Fenced if an event may not change tables any more: its partition has moved on."""
+        message = event.message if event is not None else None
+        if isinstance(message, Input) and message.generation_id != self._generation():
+            raise Fenced(f"{message.topic}[{message.partition}] is not ours any more")
+
+    def _generation(self) -> int | None:
+        generation: int | None = cast(Any, self.app.consumer).generation
+        return generation
 
     def _listened_to(self) -> bool:
         signal = self.app.on_produce_message
@@ -278,16 +301,17 @@ class Producer(base.Producer):
         changelog = self._changelogs.get(topic)
         if changelog is None:
             changelog = self._changelogs[topic] = topic in self.app.tables.changelog_topics
-        if changelog:
-            return None
         event = current_event()
-        outputs = getattr(event.message, "outputs", None) if event is not None else None
-        if event is None or outputs is None:
+        if changelog:
+            self._check_ownership(event)
+            return None
+        message = event.message if event is not None else None
+        if not isinstance(message, Input):
             return self.link.unique_id()
         agent = current_agent()
         name = agent.name if agent is not None else ""
+        outputs = message.outputs
         ordinal = outputs[name, topic] = outputs.get((name, topic), 0) + 1
-        message = event.message
         return (
             f"{escape(self.app.conf.id)}/{escape(name) if name else ''}"
             f"/{escape(message.topic)}/{message.partition}/{message.offset}"

@@ -27,7 +27,16 @@ _REFUSED = re.compile(r'permissions violation for publish to "(.+?)"')
 class _InFlight:
     """A record on its way: the bytes to send again, and who waits for the sequence."""
 
-    __slots__ = ("command", "first_sent", "future", "result", "sent", "subject", "superseding")
+    __slots__ = (
+        "command",
+        "first_sent",
+        "future",
+        "result",
+        "sent",
+        "subject",
+        "superseding",
+        "vital",
+    )
 
     def __init__(
         self,
@@ -36,6 +45,7 @@ class _InFlight:
         future: "asyncio.Future[Any]",
         result: Callable[[int], Any],
         superseding: bool,
+        vital: bool,
         now: float,
     ) -> None:
         self.subject = subject
@@ -43,6 +53,7 @@ class _InFlight:
         self.future = future
         self.result = result
         self.superseding = superseding
+        self.vital = vital
         self.sent = now
         self.first_sent = now
 
@@ -116,12 +127,15 @@ class Publisher:
         headers: dict[str, str],
         *,
         superseding: bool = False,
+        vital: bool = True,
         result: Callable[[int], Any] = int,
     ) -> "asyncio.Future[Any]":
         """Send a record; the future gives `result(sequence)` once it is stored.
 
         `superseding`: only the last record of this subject counts (compaction), so one that a
         later one has overtaken is not sent again and counts as stored with the later one.
+        Without `vital` only the future tells of a failure, and a subject without a stream is one
+        at once: the record was for somebody who has gone.
 
         Raises SendFailed at once for what the server would never take.
         """
@@ -144,7 +158,7 @@ class Publisher:
         loop = self._loop
         future: asyncio.Future[Any] = loop.create_future()
         self._in_flight[token] = _InFlight(
-            subject, command, future, result, superseding, loop.time()
+            subject, command, future, result, superseding, vital, loop.time()
         )
         if superseding:
             self._by_subject[subject].append(token)
@@ -178,8 +192,14 @@ class Publisher:
             if self._on_failure is not None:
                 self._on_failure(error)
 
+    def forget_changes(self, error: BridgeError) -> None:
+        """Give up superseding records in flight: the keys belong to somebody else now."""
+        for token, record in list(self._in_flight.items()):
+            if record.superseding:
+                self._fail(token, error, vital=False)
+
     def forget(self, error: BridgeError) -> None:
-        """Give up what is in flight: it belongs to somebody else now, and will be done there."""
+        """Give up all that is in flight."""
         for token in list(self._in_flight):
             self._fail(token, error, vital=False)
 
@@ -223,7 +243,7 @@ class Publisher:
 
     def _on_status(self, token: int, record: _InFlight, header: bytes) -> None:
         """Nobody takes this subject: wait, then give up if that does not change."""
-        if self._loop.time() - record.first_sent > NOBODY_SECONDS:
+        if not record.vital or self._loop.time() - record.first_sent > NOBODY_SECONDS:
             status = parse_headers(header).get("Status", "")
             self._fail(token, SendFailed(f"no stream takes {record.subject} ({status})"))
         else:
@@ -259,7 +279,7 @@ class Publisher:
         if not record.future.done():
             record.future.set_exception(error)
             record.future.exception()  # told by flush() too, so no "never retrieved"
-        if vital:
+        if vital and record.vital:
             self.fail(error)
         self._notify()
 

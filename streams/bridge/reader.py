@@ -123,8 +123,12 @@ class Reader:
                 await self._broken.wait()
             except (nats.errors.Error, TimeoutError) as exc:
                 # Also a stream that is not there at the moment: elections, restarts.
-                logger.info("%s: cannot read yet: %s", self.filter, exc or type(exc).__name__)
-                pause = min(pause * 2, 1.0)
+                log = logger.info if pause < 1.0 else logger.warning
+                log("%s: cannot read yet: %s", self.filter, exc or type(exc).__name__)
+                pause = min(pause * 2, 2.0)
+            except Exception:
+                logger.exception("%s: cannot read", self.filter)
+                pause = 2.0
             await self._discard()
             await asyncio.sleep(pause)
 

@@ -41,9 +41,9 @@ class ShopFront:
     _always: dict[str, Trouble] = field(default_factory=dict)
     _released: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def next(self, service: str, *troubles: Trouble, path: str = "") -> None:
-        """Let the next requests to a service go wrong, those whose path has `path` in it."""
-        self._troubles += [(service, path, trouble) for trouble in troubles]
+    def next(self, service: str, *troubles: Trouble, key: str = "") -> None:
+        """Let the next requests to a service go wrong, those with an idempotency key if given."""
+        self._troubles += [(service, key, trouble) for trouble in troubles]
 
     def always(self, service: str, trouble: Trouble | None) -> None:
         """Let every request to a service go wrong from now on, or none."""
@@ -64,12 +64,13 @@ class ShopFront:
         """Let go of the requests that hang, so that the servers can stop."""
         self._released.set()
 
-    def trouble(self, service: str, path: str) -> Trouble | None:
+    def trouble(self, call: Call) -> Trouble | None:
         for one in self._troubles:
-            if one[0] == service and one[1] in path:
+            service, key, trouble = one
+            if service == call.service and key in ("", call.key):
                 self._troubles.remove(one)
-                return one[2]
-        return self._always.get(service)
+                return trouble
+        return self._always.get(call.service)
 
     async def pass_on(
         self,
@@ -78,16 +79,15 @@ class ShopFront:
         handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
     ) -> web.StreamResponse:
         assert request.transport is not None
-        self.calls.append(
-            Call(
-                service,
-                request.method,
-                request.path,
-                request.headers.get("Idempotency-Key"),
-                request.transport.get_extra_info("peername"),
-            )
+        call = Call(
+            service,
+            request.method,
+            request.path,
+            request.headers.get("Idempotency-Key"),
+            request.transport.get_extra_info("peername"),
         )
-        trouble = self.trouble(service, request.path)
+        self.calls.append(call)
+        trouble = self.trouble(call)
         if trouble is None:
             return await handler(request)
         if trouble.endswith(" after"):

@@ -234,6 +234,26 @@ async def test_an_on_error_that_nobody_owns_ends_in_the_dead_letters_and_an_apol
     assert b"oops" in dict(letter.headers)[REASON]
 
 
+async def test_an_exit_that_fails_for_good_ends_in_the_dead_letters_and_goes_round_no_more(
+    bench: OpenBench,
+) -> None:
+    tries = 0
+
+    async def broken(message: Message) -> Message:
+        nonlocal tries
+        tries += 1
+        raise KeyError("oops")
+
+    actors = {slip.ESCALATION_ROUTER: apologise, slip.RESPONSE_AGGREGATOR: broken}
+    async with bench(actors) as mesh:
+        await mesh.mesh.send(turn(slip.RESPONSE_AGGREGATOR))
+        (letter,) = await mesh.dead_letters()
+        await mesh.mesh.send(turn(slip.RESPONSE_AGGREGATOR))
+        await mesh.dead_letters(2)
+        assert tries == 2
+    assert b"oops" in dict(letter.headers)[REASON]
+
+
 async def test_past_the_hop_limit_a_message_goes_to_the_dead_letters_not_round_again(
     bench: OpenBench,
 ) -> None:

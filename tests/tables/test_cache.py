@@ -59,7 +59,7 @@ async def test_deleting_nothing_is_nothing(cache: Cache) -> None:
 async def test_a_value_lives_as_long_as_it_was_told(cache: Cache) -> None:
     await cache.set("short", {"a": 1}, 0.02)
     async with asyncio.timeout(10):
-        while await cache.get("short") is not None:  # noqa: ASYNC110 - Redis tells nobody
+        while await cache.get("short") is not None:
             await asyncio.sleep(0.01)
 
 

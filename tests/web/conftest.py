@@ -93,6 +93,7 @@ class Socket:
     def __init__(self, raw: ClientWebSocketResponse) -> None:
         self.raw = raw
         self.welcome: dict[str, Any] = {}
+        self.replies: list[dict[str, Any]] = []  # all that came, the welcome's included
 
     async def send(self, **frame: Any) -> None:
         await self.raw.send_json(frame)
@@ -100,8 +101,12 @@ class Socket:
     async def say(self, text: str, message_id: str) -> None:
         await self.send(type="message", message_id=message_id, text=text)
 
-    async def next(self) -> dict[str, Any]:
-        frame: dict[str, Any] = await self.raw.receive_json(timeout=15)
+    async def next(self, seconds: float = 15) -> dict[str, Any]:
+        frame: dict[str, Any] = await self.raw.receive_json(timeout=seconds)
+        if frame["type"] == "welcome":
+            self.replies += frame["replies"]
+        elif frame["type"] == "reply":
+            self.replies.append(frame)
         return frame
 
     async def receive(self, *kinds: str) -> dict[str, Any]:

@@ -56,10 +56,10 @@ class Responder:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        if self._reading is not None:
+        while self._reading is not None and not self._reading.done():
+            # More than once: a fetch that ends in the same instant swallows the cancellation.
             self._reading.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._reading
+            await asyncio.wait({self._reading}, timeout=0.2)
         if self._client is not None:
             await self._client.close()
 
@@ -70,7 +70,6 @@ class Responder:
 
     async def publish(self, reply: Reply) -> None:
         """Put a reply into the reply topic, as the aggregator does."""
-        self.replies.setdefault(reply.session_id, []).append(reply)
         key = reply.session_id.encode()
         partition = partition_for(key, self.settings.partitions)
         await self.client.jetstream().publish(
@@ -79,6 +78,8 @@ class Responder:
             headers=encode_headers(key, b"")
             | {MESSAGE_ID: f"{reply.session_id}-{reply.message_id}-{reply.sequence}"},
         )
+        # Only now: who waits for it here may read it back at once.
+        self.replies.setdefault(reply.session_id, []).append(reply)
 
     def next_reply(self, session_id: str, message_id: str, text: str, **other: Any) -> Reply:
         """Return the session's next reply."""

@@ -19,6 +19,7 @@ const log = new Log(byId("log"), { choose: speak, reopen });
 
 let conversation = null;
 let lostTimer = null;
+let over = false; // the server knows this session no more
 let email = ""; // known from before, when a new conversation begins
 
 // ---- beginning ----
@@ -79,6 +80,8 @@ function enter(state) {
   conversation.addEventListener("ended", () => ended());
   save(state);
 
+  over = false;
+  say.disabled = false;
   byId("welcome").hidden = true;
   byId("talk").hidden = false;
   byId("owner").hidden = false;
@@ -163,6 +166,8 @@ function banner(text) {
 }
 
 function ended() {
+  over = true;
+  say.disabled = true;
   byId("dot").dataset.state = "lost";
   byId("link-state").textContent = "Ended";
   banner("This conversation can no longer be continued. Please begin a new one: your orders are still there.");
@@ -209,7 +214,8 @@ byId("to-end").addEventListener("click", () => {
 });
 byId("fresh").addEventListener("click", () => {
   email = conversation.state.email;
-  if (conversation.state.entries.length) byId("ask-fresh").showModal();
+  if (over) anew();
+  else if (conversation.state.entries.length) byId("ask-fresh").showModal();
   else say.focus();
 });
 byId("ask-fresh").addEventListener("close", (event) => {

@@ -169,7 +169,7 @@ export class Conversation extends EventTarget {
     if (entry && this.#sending === entry) this.#settled();
   }
 
-  #error({ code, message, message_id: id, retry_after: seconds }) {
+  #error({ code, message, field, message_id: id, retry_after: seconds }) {
     if (code === "unauthorized") {
       this.#renewToken();
       return;
@@ -187,7 +187,7 @@ export class Conversation extends EventTarget {
       return;
     }
     entry.sent = "refused";
-    entry.why = message;
+    entry.why = field === "text" ? `This message ${message.replace(/^text: /, "")}.` : message;
     this.#changed(entry);
     this.#settled();
   }

@@ -55,7 +55,7 @@ def worker() -> None:
 
     for number in range(AGENTS):
         add_agent(number)
-    sys.argv = ["bench", "worker", "-l", os.environ.get("LOGLEVEL", "warn")]
+    sys.argv = ["bench", "worker", "--without-web", "-l", os.environ.get("LOGLEVEL", "warn")]
     app.main()
 
 

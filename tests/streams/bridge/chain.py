@@ -50,5 +50,5 @@ async def two(stream: StreamT[Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.argv = ["chain", "worker", "-l", "info"]
+    sys.argv = ["chain", "worker", "--without-web", "-l", "info"]
     app.main()

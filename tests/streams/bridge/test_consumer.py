@@ -3,14 +3,20 @@
 # mypy: disable-error-code="untyped-decorator"
 
 import asyncio
+import os
+import socket
+import sys
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from faust.types import StreamT
 from nats.aio.client import Client
+from yarl import URL
 
+from mocks.servers import NatsServer
 from streams.bridge import decode
 from streams.bridge.layout import subject
 from streams.bridge.topics import describe, lookup
@@ -275,3 +281,138 @@ async def test_exactly_once_and_threads_are_refused(new_app: NewApp) -> None:
     app = new_app(producer_threaded=True)
     with pytest.raises(Exception, match="producer_threaded"):
         app.producer  # noqa: B018
+
+
+async def test_outputs_are_named_after_their_input_unless_the_sender_names_them(
+    new_app: NewApp, client: Client, prefix: str
+) -> None:
+    app = new_app()
+    inbox = app.topic("in", value_serializer="raw", partitions=1)
+    outbox = app.topic("out", value_serializer="raw", partitions=1)
+    other = app.topic("other", value_serializer="raw", partitions=1)
+
+    @app.agent(inbox, name="a")
+    async def a(stream: StreamT[Any]) -> None:
+        async for value in stream:
+            await outbox.send(value=value + b"1")
+            await other.send(value=value)
+            outbox.send_soon(value=value + b"2")
+
+    @app.agent(inbox, name="b")
+    async def b(stream: StreamT[Any]) -> None:
+        async for value in stream:
+            await outbox.send(value=value + b"b", headers={"Nats-Msg-Id": b"chosen"})
+
+    async with running(app):
+        await inbox.send(value=b"x")
+        await until(lambda: app.consumer._n_acked == 1)
+        await app.producer.flush()
+        again = await (await inbox.send(value=b"y", headers={"Nats-Msg-Id": b"once"}))
+        assert again == await (await inbox.send(value=b"y", headers={"Nats-Msg-Id": b"once"}))
+        await until(lambda: app.consumer._n_acked == 2)
+    ids = {record.value: record.message_id for record in await records(client, prefix, "out")}
+    assert ids == {
+        b"x1": "app/a/in/0/1/out/1",
+        b"x2": "app/a/in/0/1/out/2",
+        b"xb": "chosen",
+        b"y1": "app/a/in/0/2/out/1",
+        b"y2": "app/a/in/0/2/out/2",
+    }
+    others = [record.message_id for record in await records(client, prefix, "other")]
+    assert others == ["app/a/in/0/1/other/1", "app/a/in/0/2/other/1"]
+
+
+async def test_stopping_ends_without_a_server(own_server: NatsServer, new_app: NewApp) -> None:
+    app = new_app(url=own_server.url)
+    app.conf.broker = [URL(f"{own_server.url}?prefix=x&drain=0.5")]
+    app.conf.broker_consumer = app.conf.broker_producer = app.conf.broker
+    topic = app.topic("in", value_type=int)
+    got: list[int] = []
+
+    @app.agent(topic)
+    async def agent(stream: StreamT[Any]) -> None:
+        async for value in stream:
+            got.append(value)
+
+    async with running(app):
+        await topic.send(value=1)
+        await until(lambda: got)
+        own_server.kill()
+
+
+async def test_recovery_ends_though_the_last_change_has_vanished(
+    new_app: NewApp, client: Client, prefix: str
+) -> None:
+    js = client.jetstream()
+
+    def app_with_table() -> tuple[Any, Any, Any]:
+        app = new_app()
+        topic = app.topic("in", key_type=str, value_type=int, partitions=1)
+        table = app.Table("t", partitions=1, key_type=str, value_type=int)
+
+        @app.agent(topic)
+        async def agent(stream: StreamT[Any]) -> None:
+            async for key, value in stream.items():
+                table[key] = value
+
+        return app, topic, table
+
+    app, topic, table = app_with_table()
+    async with running(app):
+        for number in range(10):
+            await topic.send(key=str(number), value=number)
+        await until(lambda: len(table) == 10)
+        await app.producer.flush()
+    app, topic, table = app_with_table()
+    highwaters = app.consumer.highwaters
+
+    async def then_remove_the_last(*partitions: Any) -> Any:
+        found = await highwaters(*partitions)
+        await js.delete_msg(f"{prefix}--app-t-changelog", 10)
+        return found
+
+    app.consumer.highwaters = then_remove_the_last
+    async with running(app):
+        assert len(table) == 9
+
+
+async def test_fausts_own_web_pages(new_app: NewApp) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    app = new_app(web_enabled=True, web_port=port, web_bind="127.0.0.1", web_host="127.0.0.1")
+    app.Table("t", partitions=4)
+
+    @app.agent(app.topic("in"), name="reader")
+    async def reader(stream: StreamT[Any]) -> None:
+        async for _ in stream:
+            pass
+
+    async with running(app), aiohttp.ClientSession() as session:
+        for path, expected in (("/", "processing"), ("/router/", "t"), ("/table/", "t")):
+            async with session.get(f"http://127.0.0.1:{port}{path}") as answer:
+                assert answer.status == 200, path
+                assert expected in await answer.text()
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (["agents"], "@one"),
+        (["tables"], "seen"),
+        (["send", "first", '"hello"', "--key", '"k"'], '"offset":'),
+    ],
+)
+async def test_fausts_commands(
+    nats_url: str, prefix: str, tmp_path: Path, command: list[str], expected: str
+) -> None:
+    env = {"BROKER": f"{nats_url}?prefix={prefix}", "DATADIR": str(tmp_path)}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "faust", "-A", "tests.streams.bridge.chain:app", *command),
+        env=os.environ | env,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await asyncio.wait_for(process.communicate(), 30)
+    assert expected in output.decode()
+    assert process.returncode == 0

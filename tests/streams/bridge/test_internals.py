@@ -1,0 +1,189 @@
+"""Breaks when nats-py or Faust change what the bridge reaches for beneath their surface."""
+
+import asyncio
+import inspect
+import itertools
+from typing import Any
+
+import faust.app.base
+import faust.streams
+import faust.tables.recovery
+import faust.transport.conductor
+import faust.transport.consumer
+import nats.aio.client
+import nats.aio.subscription
+import nats.protocol.parser
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from nats.aio.client import Client
+
+from streams.bridge.internals import (
+    FastParser,
+    parse_headers,
+    step,
+    subscribe_raw,
+    unsubscribe_raw,
+    write,
+)
+
+from .conftest import until
+
+
+class Recorder:
+    """Stands where nats-py's client stands for its parser."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[object, ...]] = []
+
+    async def _process_msg(self, *args: object) -> None:
+        self.seen.append(args)
+
+    async def _process_ping(self) -> None:
+        self.seen.append(("ping",))
+
+    async def _process_pong(self) -> None:
+        self.seen.append(("pong",))
+
+    async def _process_err(self, text: str) -> None:
+        self.seen.append(("error", text))
+
+    async def _process_info(self, info: dict[str, object]) -> None:
+        self.seen.append(("info", info))
+
+
+token = st.text("abcdefghij.>-_", min_size=1, max_size=20).map(str.encode)
+message = st.tuples(token, st.integers(1, 99), st.none() | token, st.binary(max_size=60)).map(
+    lambda m: (
+        b"MSG %b %d %b%d\r\n%b\r\n" % (m[0], m[1], m[2] + b" " if m[2] else b"", len(m[3]), m[3])
+    )
+)
+headed = st.tuples(token, st.integers(1, 99), token, st.binary(max_size=60)).map(
+    lambda m: (
+        b"HMSG %b %d %b 19 %d\r\nNATS/1.0\r\nA: bcd\r\n%b\r\n"
+        % (m[0], m[1], m[2], len(m[3]) + 19, b"\r\n"[:1] + m[3])
+    )
+)
+control = st.sampled_from(
+    [b"PING\r\n", b"PONG\r\n", b"+OK\r\n", b"-ERR 'Stale Connection'\r\n", b'INFO {"a":1}\r\n']
+)
+
+
+@given(st.lists(message | headed | control, max_size=8), st.lists(st.integers(0, 400)))
+def test_our_parser_sees_what_nats_pys_sees(commands: list[bytes], cuts: list[int]) -> None:
+    stream = b"".join(commands)
+    places = sorted({min(cut, len(stream)) for cut in cuts} | {0, len(stream)})
+    chunks = [stream[a:b] for a, b in itertools.pairwise(places)]
+    ours, theirs = Recorder(), Recorder()
+
+    async def run() -> None:
+        fast, original = FastParser(ours), nats.protocol.parser.Parser(theirs)
+        for chunk in chunks:
+            await fast.parse(chunk)
+            await original.parse(chunk)
+        assert not fast.buf
+
+    asyncio.run(run())
+    assert ours.seen == theirs.seen
+
+
+async def test_raw_subscriptions_and_writes(client: Client, prefix: str) -> None:
+    got: list[tuple[str, str, bytes, bytes]] = []
+    number = await subscribe_raw(client, f"{prefix}.*", lambda *args: got.append(args))
+    await client.publish(f"{prefix}.a", b"1", reply="r", headers={"X": "y"})
+    assert write(client, b"PUB %b.b 1\r\n2\r\n" % prefix.encode())
+    await until(lambda: len(got) == 2)
+    assert sorted(got) == [
+        (f"{prefix}.a", "r", b"NATS/1.0\r\nX: y\r\n\r\n", b"1"),
+        (f"{prefix}.b", "", b"", b"2"),
+    ]
+    await unsubscribe_raw(client, number)
+    await client.publish(f"{prefix}.c", b"3")
+    await client.flush()
+    assert len(got) == 2
+
+
+async def test_an_error_in_a_raw_handler_does_not_end_the_connection(
+    client: Client, prefix: str
+) -> None:
+    def fail(*args: object) -> None:
+        raise ValueError("on purpose")
+
+    number = await subscribe_raw(client, f"{prefix}.x", fail)
+    await client.publish(f"{prefix}.x", b"")
+    await client.flush()
+    assert client.is_connected
+    await unsubscribe_raw(client, number)
+
+
+def test_status_lines_are_headers_too() -> None:
+    raw = b"NATS/1.0 408 Request Timeout\r\nNats-Pending-Messages: 3\r\n\r\n"
+    assert parse_headers(raw) == {
+        "Status": "408",
+        "Description": "Request Timeout",
+        "Nats-Pending-Messages": "3",
+    }
+
+
+async def test_stepping_a_coroutine() -> None:
+    done: list[object] = []
+
+    async def straight() -> None:
+        done.append("straight")
+
+    async def waits(future: "asyncio.Future[str]") -> str:
+        done.append(await future)
+        await asyncio.sleep(0)
+        raise KeyError("end")
+
+    assert step(straight()) is None
+    future = asyncio.get_running_loop().create_future()
+    waiting = step(waits(future))
+    assert waiting is not None
+    task = asyncio.ensure_future(waiting.finish())
+    await asyncio.sleep(0)
+    future.set_result("waited")
+    with pytest.raises(KeyError):
+        await task
+    assert done == ["straight", "waited"]
+    waiting = step(waits(asyncio.get_running_loop().create_future()))
+    assert waiting is not None
+    task = asyncio.ensure_future(waiting.finish())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+def source(thing: Any) -> str:
+    return inspect.getsource(thing)
+
+
+def test_what_we_replace_in_nats_py_is_still_there() -> None:
+    client = Client()
+    for name in ("_ps", "_sid", "_subs", "_transport"):
+        assert hasattr(client, name)
+    assert "self._sid += 1" in source(nats.aio.client.Client.subscribe)
+    assert "self._ps.parse" in source(nats.aio.client.Client._read_loop)
+    assert "self.buf = bytearray()" in source(nats.protocol.parser.Parser.reset)
+    assert hasattr(nats.aio.subscription.Subscription(client), "_id")
+
+
+def test_what_we_replace_in_faust_is_still_there() -> None:
+    consumer = faust.transport.consumer.Consumer
+    conductor = faust.transport.conductor.Conductor
+    assert "self._gap" in source(consumer._new_offset)
+    assert "self._acked_index[tp]" in source(consumer.ack)
+    assert "self._unacked_messages.discard" in source(consumer.ack)
+    assert "notify(self._waiting_for_ack)" in source(consumer.ack)
+    assert "_resubscribe_sleep_lock_seconds" in source(conductor._subscriber.fun)
+    for name in ("_update_tp_index", "_build_handler", "_update_callback_map"):
+        assert hasattr(conductor, name)
+    assert "self._tp_index" in source(conductor._update_callback_map)
+    assert "maybe_start_producer" in vars(faust.app.base.App)
+    recovery = source(faust.tables.recovery.Recovery)
+    for name in ("active_offsets", "standby_offsets", "active_highwaters", "standby_highwaters"):
+        assert f"self.{name} = Counter()" in recovery
+    assert "_fetcher.stop()" in source(faust.app.base.App._stop_fetcher)
+    assert "_stop_fetcher" in source(faust.app.base.App._stop_consumer)
+    assert hasattr(faust.streams, "current_event")

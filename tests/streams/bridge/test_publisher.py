@@ -1,0 +1,147 @@
+"""Records in flight: stored in order, once, or failing in a way that nobody overlooks."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from nats.aio.client import Client
+
+from mocks.servers import NatsServer
+from streams.bridge.connection import connect, parse_url
+from streams.bridge.errors import AccessDenied, BridgeError, Fenced, SendFailed
+from streams.bridge.layout import subject
+from streams.bridge.publisher import Publisher
+from streams.bridge.topics import TopicSpec, declare
+
+from .conftest import until
+
+
+@pytest.fixture
+async def publisher(client: Client) -> AsyncIterator[Publisher]:
+    publisher = Publisher(client)
+    await publisher.start()
+    yield publisher
+    await publisher.stop()
+
+
+async def test_acknowledgements_give_sequences_in_order(
+    publisher: Publisher, client: Client, prefix: str
+) -> None:
+    await declare(client.jetstream(), TopicSpec("t", 1, prefix=prefix))
+    where = subject(prefix, "t", 0)
+    futures = [publisher.publish(where, b"%d" % number, {}) for number in range(500)]
+    await publisher.flush()
+    assert [future.result() for future in futures] == list(range(1, 501))
+    assert publisher.size == 0
+
+
+async def test_an_id_is_stored_once(publisher: Publisher, client: Client, prefix: str) -> None:
+    await declare(client.jetstream(), TopicSpec("t", 1, prefix=prefix))
+    where = subject(prefix, "t", 0)
+    one = await publisher.publish(where, b"1", {"Nats-Msg-Id": "same"})
+    assert await publisher.publish(where, b"1", {"Nats-Msg-Id": "same"}) == one
+
+
+async def test_what_the_server_refuses_fails_the_flush(client: Client, prefix: str) -> None:
+    told: list[BridgeError] = []
+    publisher = Publisher(client, on_failure=told.append)
+    await publisher.start()
+    await declare(client.jetstream(), TopicSpec("t", 1, prefix=prefix))
+    wrong = {"Nats-Expected-Last-Sequence": "7"}
+    future = publisher.publish(subject(prefix, "t", 0), b"", wrong)
+    with pytest.raises(SendFailed, match="wrong last sequence"):
+        await future
+    with pytest.raises(SendFailed):
+        await publisher.flush()
+    assert len(told) == 1
+    await publisher.stop()
+
+
+async def test_what_is_too_large_is_refused_at_once(publisher: Publisher, prefix: str) -> None:
+    with pytest.raises(SendFailed, match="bytes"):
+        publisher.publish(f"{prefix}.t.0", bytes(publisher.client.max_payload), {})
+    await publisher.flush()
+
+
+async def test_what_nobody_needs_any_more_fails_alone(publisher: Publisher, prefix: str) -> None:
+    with pytest.raises(SendFailed, match="no stream takes"):
+        await publisher.publish(f"{prefix}.gone.0", b"", {}, vital=False)
+    await publisher.flush()
+
+
+async def test_a_topic_that_comes_into_being_late_gets_its_records(
+    publisher: Publisher, client: Client, prefix: str
+) -> None:
+    future = publisher.publish(subject(prefix, "late", 0), b"1", {})
+    await asyncio.sleep(0.1)
+    await declare(client.jetstream(), TopicSpec("late", 1, prefix=prefix))
+    assert await asyncio.wait_for(future, 10) == 1
+
+
+async def test_a_later_change_of_a_key_stands_for_the_earlier(
+    publisher: Publisher, client: Client, prefix: str
+) -> None:
+    topic = await declare(client.jetstream(), TopicSpec("t", 1, prefix=prefix, compacted=True))
+    where = subject(prefix, "t", 0, b"key")
+    futures = [
+        publisher.publish(where, b"%d" % number, {}, superseding=True) for number in range(5)
+    ]
+    publisher.send_again()
+    await publisher.flush()
+    assert futures[-1].result() >= 5
+    last = await client.jetstream().get_last_msg(topic.stream, where)
+    assert last.data == b"4"
+    futures = [publisher.publish(where, b"", {}, superseding=True) for _ in range(3)]
+    publisher.forget_changes(Fenced("gone"))
+    assert all(isinstance(future.exception(), Fenced) for future in futures)
+    await publisher.flush()
+
+
+async def test_a_killed_server_loses_nothing_in_flight(own_server: NatsServer, prefix: str) -> None:
+    back = asyncio.Event()
+
+    async def reconnected() -> None:
+        sender.send_again()
+        back.set()
+
+    client = await connect(parse_url(own_server.url), name="test", on_reconnect=reconnected)
+    sender = Publisher(client, limit=100)
+    await sender.start()
+    topic = await declare(client.jetstream(), TopicSpec("t", 1, prefix=prefix))
+    where = subject(prefix, "t", 0)
+
+    async def send(count: int) -> None:
+        for number in range(count):
+            await sender.room()
+            sender.publish(where, b"%d" % number, {"Nats-Msg-Id": str(number)})
+        await sender.flush()
+
+    sending = asyncio.create_task(send(3000))
+    await until(lambda: sender.size > 50)
+    own_server.kill()
+    own_server.start()
+    await asyncio.wait_for(sending, 30)
+    assert (await client.jetstream().stream_info(topic.stream)).state.messages == 3000
+    await sender.stop()
+    await client.close()
+
+
+async def test_a_missing_right_is_named(own_server: NatsServer, prefix: str) -> None:
+    own_server.stop()
+    own_server.config = lambda: (  # type: ignore[method-assign]
+        NatsServer.config(own_server)
+        + 'authorization { users: [{ user: u, password: p, permissions: { publish: "_INBOX.>" }}]}'
+    )
+    own_server.start()
+    complaints: list[Exception] = []
+    url = own_server.url.replace("://", "://u:p@")
+    client = await connect(parse_url(url), name="test", on_error=complaints.append)
+    publisher = Publisher(client)
+    await publisher.start()
+    future = publisher.publish(subject(prefix, "Topic", 0), b"", {})
+    await until(lambda: complaints)
+    publisher.refused(str(complaints[0]))
+    with pytest.raises(AccessDenied, match="Topic"):
+        await future
+    await publisher.stop()
+    await client.close()
