@@ -185,7 +185,10 @@ def orders_for(case: Case, draft: Draft, fits: Callable[[Order], bool], done: st
         if case.focus:
             for number in case.context.foreign:
                 draft.because(f"{number} is not among the customer's orders")
-            return case.focus
+            fitting = [order for order in case.focus if fits(order)]
+            # Several orders for several wishes: those that do not fit this one are meant by
+            # another, as in "cancel the first, and where is the second?".
+            return fitting if fitting and len(case.wishes()) > 1 else case.focus
         wrong = series(case.context.foreign) or "that number"
         draft.ask(f"I cannot find {wrong} among your orders. Which order do you mean?")
         return []

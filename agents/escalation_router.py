@@ -8,7 +8,7 @@ happens also while the shop is down, only without a ticket.
 
 from typing import Final, Literal
 
-from agents.particulars import dollars, series
+from agents.particulars import dollars, in_words, series
 from agents.shop import Shop, is_late, payment_method
 from streams.errors import MeshError, ShopRefused, ShopUnavailable
 from streams.mailbox import Mesh
@@ -212,6 +212,7 @@ def handover_reply(message: Message, ticket: str | None) -> str:
     asked = payload.intent is not None and payload.intent.name == IntentName.HUMAN_AGENT
     parts = [
         "" if asked and message.error is None else _sorry(payload),
+        *([] if asked else _known(payload)),
         *_done_in_words(message),
         f"I am handing this over to a colleague, who can see our conversation and will answer "
         f"you here.{number}",
@@ -241,11 +242,11 @@ def _done_in_words(message: Message) -> list[str]:
     payload = message.payload
     texts = {action.id: action.text for action in payload.plan.actions} if payload.plan else {}
     results = payload.execution.results if payload.execution else []
-    done = [_said(result, texts) for result in results if result.ok]
+    done = [_done(result) for result in results if result.ok]
     failed = [_said(result, texts) for result in results if not result.ok]
     said: list[str] = []
     if done:
-        said.append(f"This is done: {series(done)}.")
+        said += [f"{one[0].upper()}{one[1:]}." for one in done]
     if failed:
         said.append(f"This I could not do: {series(failed)}.")
     if unsure := _unsure(message):
@@ -266,13 +267,60 @@ def _unsure(message: Message) -> list[PlannedAction]:
     return payload.plan.actions if broke_off else []
 
 
+#: What was done, as a clause; by kind of action.
+_DONE: Final = {
+    "cancel_order": "order {order} is cancelled",
+    "modify_address": "the address of order {order} is changed",
+    "modify_items": "the items of order {order} are changed",
+    "modify_payment": "the payment method of order {order} is changed",
+    "return_items": "the return of order {order} is set up",
+    "exchange_items": "the exchange for order {order} is set up",
+    "refund_amount": "a refund for order {order} is under way",
+    "open_dispute": "our billing team is checking the payment for order {order}",
+    "trace_parcel": "the carrier has been asked to look for the parcel of order {order}",
+    "redeliver": "the parcel of order {order} will be delivered again",
+    "password_reset": "a link to set a new password is on its way to you",
+    "update_profile": "your profile is updated",
+    "goodwill_credit": "a credit is on your account",
+    "open_ticket": "a ticket is open",
+}
+
+
+def _done(result: ActionResult) -> str:
+    """Return what was done as a clause, with the number by which people find it again."""
+    clause = _DONE.get(result.kind, f"{result.kind.replace('_', ' ')} is done")
+    return clause.format(order=result.order_id or "") + _numbered(result)
+
+
+def _known(payload: Payload) -> list[str]:
+    """Say what we know of the parcels in question: who waits for a person need not wait for it."""
+    context = payload.context or Context()
+    told = []
+    for order in _focus(context):
+        for parcel in context.parcels:
+            if parcel.order_id != order.id or parcel.delivered_at or not parcel.estimated_delivery:
+                continue
+            promised = ""
+            if is_late(parcel, payload.at.date()) and parcel.promised_delivery:
+                promised = f"was promised for {in_words(parcel.promised_delivery)} and "
+            told.append(
+                f"Parcel {parcel.tracking_id} of order {order.id} {promised}is now expected on "
+                f"{in_words(parcel.estimated_delivery)}."
+            )
+    return told
+
+
 def _said(result: ActionResult, texts: dict[str, str]) -> str:
     """Return an action in words, with the number by which people find it again."""
     text = texts.get(result.action_id) or result.kind.replace("_", " ")
+    return text + _numbered(result)
+
+
+def _numbered(result: ActionResult) -> str:
     number = next(
         (result.detail[name] for name in _NUMBERS if result.detail.get(name) is not None), None
     )
-    return f"{text} (number {number})" if number is not None else text
+    return f" (number {number})" if number is not None else ""
 
 
 _NUMBERS: Final = (
@@ -409,15 +457,9 @@ def suggest_reply(payload: Payload) -> str:
         parts.append("I am sorry for the trouble this has caused you.")
     for order in _focus(context):
         parts.append(f"I am looking at your order {order.id}, which is {order.status}.")
-        for parcel in context.parcels:
-            if parcel.order_id == order.id and is_late(parcel, payload.at.date()):
-                parts.append(
-                    f"Your parcel {parcel.tracking_id} was promised for {parcel.promised_delivery}"
-                    f" and is now expected on {parcel.estimated_delivery}."
-                )
-    texts = {action.id: action.text for action in payload.plan.actions} if payload.plan else {}
+    parts += _known(payload)
     results = payload.execution.results if payload.execution else []
-    if done := [_said(result, texts) for result in results if result.ok]:
+    if done := [_done(result) for result in results if result.ok]:
         parts.append(f"This is done already: {series(done)}.")
     return " ".join(parts)
 

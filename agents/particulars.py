@@ -7,6 +7,7 @@ decides what may be done.
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from itertools import pairwise
 from typing import Final
 
@@ -347,6 +348,11 @@ def method_named(text: str, customer: Customer | None) -> Json | None:
 def dollars(amount: object) -> str:
     """Return an amount as people write it."""
     return f"${amount:,.2f}" if isinstance(amount, int | float) else "$?"
+
+
+def in_words(day: date) -> str:
+    """Return a date as customers read it, such as `November 5`."""
+    return f"{day:%B} {day.day}"
 
 
 def series(names: Iterable[str], last: str = "and") -> str:

@@ -270,7 +270,8 @@ async def test_a_handover_opens_a_ticket_and_says_so(front: ShopFront, shop: Sho
     assert (ticket.model_extra or {})["text"] == escalation.summary
     assert response.text == (
         "I am sorry for the trouble you are having with this. "
-        "This is done: ask Swiftline to look for parcel T1 (number IN-1). "
+        "Parcel T1 of order #W7000101 was promised for June 14 and is now expected on June 20. "
+        "The carrier has been asked to look for the parcel of order #W7000101 (number IN-1). "
         "I am handing this over to a colleague, who can see our conversation and will answer "
         f"you here. Your ticket number is {ticket.id}."
     )
@@ -388,7 +389,7 @@ def test_the_suggested_reply_begins_with_the_facts() -> None:
     text = suggest_reply(came.payload)
     assert text.startswith("Hello Dagny, I have taken over from our assistant. I am sorry")
     assert "order #W7000101, which is shipped" in text
-    assert "promised for 2025-06-14 and is now expected on 2025-06-20" in text
+    assert "promised for June 14 and is now expected on June 20" in text
     assert "(number IN-1)" in text
     assert suggest_reply(Payload(text="?", at=NOW)).startswith("Hello,")
 
