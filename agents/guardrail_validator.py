@@ -18,11 +18,11 @@ from urllib.parse import urlsplit
 
 from agents import guardrail_lexicon as lexicon
 from agents.entities import canonical_order_id, extract, luhn
-from agents.language import pattern, plain, words
+from agents.language import pattern, plain, squeeze, words
 from streams import slip
 from streams.mailbox import Mesh
 from streams.message import Message
-from streams.payload import Context, Guardrail, Json, Payload, Plan, Verdict
+from streams.payload import Context, Entity, Guardrail, Json, Payload, Plan, Verdict
 from streams.trace import note
 
 LONGEST_REPLY: Final = 3000
@@ -67,7 +67,7 @@ def _toxic(low: str) -> str | None:
 
 def _personal(text: str) -> str | None:
     """Return the kind of personal data in a text; never the data itself."""
-    text = _ORDER_NUMBER.sub(" ", text)
+    text = _ORDER_NUMBER.sub(" ", squeeze(text))
     for kind, shape in _PERSONAL.items():
         if shape.search(text):
             return kind
@@ -98,6 +98,7 @@ _PERSONAL: Final = {
 
 # --- the reply ------------------------------------------------------------------------------
 
+_RUN: Final = re.compile(r"[^\W_]+")
 _SENTENCE: Final = re.compile(r"(?<=[.!?])\s+|\n+")
 _NUMBER: Final = re.compile(r"(?<![\w.,])\d[\d,]*(?:\.\d+)?(?!\w)")
 _AMOUNT: Final = re.compile(
@@ -247,6 +248,29 @@ class _Known:
         return "\n".join(json.dumps(part, ensure_ascii=False) for part in parts)
 
     @cached_property
+    def tokens(self) -> set[str]:
+        """All runs of letters and digits that we or the customer used, in capitals."""
+        return {_bare_id(one) for one in _RUN.findall(f"{self.ours}\n{self.said}".upper())}
+
+    def names(self, value: str) -> bool:
+        """Say whether an id is one that we or the customer named."""
+        parts = [part for part in _RUN.findall(value) if any(map(str.isdigit, part))]
+        return all(_bare_id(part) in self.tokens for part in parts)
+
+    @cached_property
+    def cents(self) -> set[int]:
+        """All our figures, as cents."""
+        return _cents_in(self.ours)
+
+    @cached_property
+    def days(self) -> set[tuple[int, int]]:
+        """All (month, day) that we or the customer named, and today. The shop's are in ISO form."""
+        at = self.payload.at
+        told = [*self.facts, *self.plan.reasons, self.said]
+        iso = {(int(found[2]), int(found[3])) for found in _ISO.finditer(self.ours)}
+        return {(at.month, at.day)} | iso | set(_days("\n".join(told)))
+
+    @cached_property
     def said(self) -> str:
         """What the customer said, in this turn and before."""
         lines = [line.text for line in self.payload.history if line.role == "customer"]
@@ -256,6 +280,11 @@ class _Known:
     def told(self) -> str:
         """The facts in plain form."""
         return plain("\n".join(self.facts))
+
+    @cached_property
+    def entities(self) -> list[Entity]:
+        """What the reply names."""
+        return extract(self.reply[:LONGEST_REPLY])
 
     @cached_property
     def sentences(self) -> list[str]:
@@ -283,34 +312,36 @@ def _length(known: _Known) -> str | None:
 
 def _numbers_named(known: _Known) -> str | None:
     """Order ids, tracking numbers and other ids must be ones that we or the customer named."""
-    grounded = _ids(known.ours) | _ids(known.said)
-    text = _URL.sub(" ", known.reply)
-    for value in sorted(_ids(text)):
-        if value not in grounded:
+    numbers = [e.value for e in known.entities if e.type in ("order_id", "tracking_number")]
+    for value in sorted(_ids(_URL.sub(" ", known.reply), numbers)):
+        if not known.names(value):
             return f"{value} is not in the facts"
     return None
 
 
-def _ids(text: str) -> set[str]:
+def _ids(text: str, more: Iterable[str] = ()) -> set[str]:
+    """Return the ids in a text, in capitals; an order's id without its letters."""
     found = {match[0] for match in _LONG_ID.finditer(text)}
     found |= {match[0] for match in _PREFIXED_ID.finditer(text)}
-    if len(text) < LONGEST_REPLY:  # our own data is no prose to look for them in
-        found |= {e.value for e in extract(text) if e.type in ("order_id", "tracking_number")}
-    ids = {re.sub(r"[^0-9A-Z]", "", canonical_order_id(one).upper()) for one in found}
+    found.update(more)
+    ids = {canonical_order_id(one).upper().lstrip("#") for one in found}
     # The same number with and without its letters is one id.
-    return {re.sub(r"^W(?=\d{7}$)", "", one) for one in ids if any(map(str.isdigit, one))}
+    return {_bare_id(one) for one in ids if any(map(str.isdigit, one))}
+
+
+def _bare_id(value: str) -> str:
+    return re.sub(r"^W(?=\d{7}$)", "", value)
 
 
 def _amounts(known: _Known) -> str | None:
-    ours = _cents_in(known.ours)
-    said = _cents_in(known.said)
     for sentence in known.sentences:
         for match in _AMOUNT.finditer(sentence):
             value = _cents(match[1] or match[2])
-            if value in ours:
+            if value in known.cents:
                 continue
             # The customer's own figure may be repeated, not granted.
-            if value in said and not any(claim.words.search(sentence) for claim in CLAIMS):
+            granted = any(claim.words.search(sentence) for claim in CLAIMS)
+            if value in _cents_in(known.said) and not granted:
                 continue
             return f"{match[0].strip()} is not in the facts"
     return None
@@ -328,11 +359,9 @@ def _cents(text: str) -> int:
 
 
 def _dates(known: _Known) -> str | None:
-    grounded = set(_days(known.ours)) | set(_days(known.said))
-    grounded.add((known.payload.at.month, known.payload.at.day))
-    for day in _days(known.reply):
-        if day not in grounded:
-            return f"the date {_MONTH_NAMES[day[0] - 1].capitalize()} {day[1]} is not in the facts"
+    for month, day in _days(known.reply):
+        if (month, day) not in known.days:
+            return f"the date {calendar.month_name[month]} {day} is not in the facts"
     return None
 
 
@@ -377,7 +406,7 @@ def _contacts(known: _Known) -> str | None:
         if plain(match[0]).strip(".'") not in own:
             return "an e-mail address that is not the customer's"
     digits = re.sub(r"\D", "", " ".join([known.said, *known.facts]))
-    for entity in extract(known.reply):
+    for entity in known.entities:
         if entity.type == "phone" and re.sub(r"\D", "", entity.value) not in digits:
             return "a phone number that is not in the facts"
     return None
@@ -386,8 +415,7 @@ def _contacts(known: _Known) -> str | None:
 def _secrets(known: _Known) -> str | None:
     """Whole card numbers, bank accounts and the like never go out, whoever's they are."""
     for card in lexicon.CARD.finditer(known.reply):
-        digits = re.sub(r"\D", "", card[0])
-        if luhn(card[0]) and digits not in _ids(known.ours):
+        if luhn(card[0]) and re.sub(r"\D", "", card[0]) not in known.tokens:
             return "a whole card number"
     for kind in ("social security number", "bank account", "password", "IP address"):
         if _PERSONAL[kind].search(known.reply):

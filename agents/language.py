@@ -14,6 +14,7 @@ _QUOTES: Final = str.maketrans(
 )
 # Invisible characters split words for a pattern but not for a reader; people hide things so.
 _INVISIBLE: Final = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")
+_SPACES: Final = re.compile(r"\s{2,}|[^\S\n ]")
 _WORD: Final = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 _RUN: Final = re.compile(r"([a-z])\1{2,}")
 
@@ -25,7 +26,15 @@ def plain(text: str) -> str:
     use offsets into the result on the original.
     """
     folded = unicodedata.normalize("NFKC", text).translate(_QUOTES)
-    return _INVISIBLE.sub("", folded).casefold()
+    return squeeze(_INVISIBLE.sub("", folded).casefold())
+
+
+def squeeze(text: str) -> str:
+    """Return `text` with each run of white space as one space, or one line break if it has any.
+
+    Patterns with white space in them would take long over a message of nothing but spaces.
+    """
+    return _SPACES.sub(lambda run: "\n" if "\n" in run[0] else " ", text)
 
 
 def words(text: str) -> list[str]:

@@ -13,7 +13,7 @@ import nats.js.errors
 from nats.aio.client import Client
 
 from .errors import AccessDenied, ConfigurationError, JetStreamUnavailable, NotConnected
-from .internals import install_parser
+from .internals import drop_half_open, install_parser
 from .layout import check_prefix
 
 logger = logging.getLogger(__name__)
@@ -175,6 +175,7 @@ async def connect(
             if on_error is not None:
                 on_error(exc)
         else:
+            drop_half_open(client)
             logger.warning("waiting for NATS at %s: %s", ", ".join(options.servers), text)
 
     attempt: asyncio.Future[Any] = asyncio.ensure_future(

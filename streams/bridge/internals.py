@@ -142,6 +142,16 @@ def write(client: Client, data: bytes) -> bool:
     return True
 
 
+def drop_half_open(client: Client) -> None:
+    """Close the socket of an attempt to connect that has failed.
+
+    Why: nats-py makes the next attempt without closing the socket on which the last one failed
+    after it was opened, by a server that was about to end for instance.
+    """
+    if not client.is_connected and client._transport:
+        client._transport.close()
+
+
 def parse_headers(raw: bytes) -> dict[str, str]:
     """Return a raw header block's fields; bytes that are not UTF-8 survive as surrogates.
 
@@ -266,3 +276,8 @@ def recovered_to_end(app: "AppT", tp: "TP", handed_on: int) -> None:
         seen = offsets.get(tp)
         if highwater is not None and seen is not None and handed_on <= seen < highwater:
             offsets[tp] = highwater
+    if recovery.in_recovery and not recovery.need_recovery():
+        # It would find out itself, but only looks every five seconds when nothing comes.
+        recovery.flush_buffers()
+        recovery._set_recovery_ended()
+        recovery.signal_recovery_end.set()

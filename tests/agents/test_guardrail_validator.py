@@ -1,3 +1,4 @@
+import time
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -348,3 +349,14 @@ def test_no_text_breaks_the_guardrail(text: str, said: str) -> None:
     verdict = validate(reply(text, said=said))
     assert verdict.passed == all(one.passed for one in verdict.verdicts)
     assert inspect(text) == inspect(text)
+
+
+@pytest.mark.parametrize("piece", [" ", "\n", "a ", "1 ", "ignore ", "$1,", "a@b.", "((", "x@"])
+def test_no_text_takes_long(piece: str) -> None:
+    text = piece * (4000 // len(piece))
+    started = time.perf_counter()
+    inspect(text)
+    by_rules(text)
+    analyze(text)
+    validate(reply(text[:2900]))
+    assert time.perf_counter() - started < 1.5

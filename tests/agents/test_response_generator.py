@@ -330,10 +330,7 @@ def test_products_are_told_from_the_catalogue_and_nothing_is_made_up() -> None:
 
 
 def test_thanks_are_answered_shortly() -> None:
-    assert (
-        said(turn("feedback_thanks")) in ("Hi Ada,\n\nYou are welcome.",)
-        or said(turn("feedback_thanks")) == "Hello Ada,\n\nYou are welcome."
-    )
+    assert said(turn("feedback_thanks")).endswith("Ada,\n\nYou are welcome.")
 
 
 def test_a_greeting_is_told_what_we_can_do_and_asked() -> None:

@@ -40,7 +40,7 @@ async def test_a_session_goes_on(client: Web, responder: Responder) -> None:
     status, second = await client.chat("two", session_id=first["session_id"], email=EMAIL.upper())
     assert (status, second["response"]) == (200, "TWO")
     assert second["session_id"] == first["session_id"]
-    assert len(responder.replies[first["session_id"]]) == 2
+    assert [turn.session_id for turn in responder.turns] == [first["session_id"]] * 2
 
 
 async def test_the_same_message_sent_again_is_harmless_and_gets_the_same_reply(

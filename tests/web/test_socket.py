@@ -7,6 +7,7 @@ import pytest
 from aiohttp import WSMsgType, WSServerHandshakeError
 
 from streams.gateway import Gateway, Listener
+from streams.reply import Reply
 from streams.settings import Settings
 from tests.web import responder as mesh
 from tests.web.conftest import EMAIL, Clients, Socket, Web, until
@@ -98,12 +99,11 @@ async def test_reconnecting_again_and_again_under_load_shows_each_reply_once(
 async def test_a_reply_that_comes_twice_is_passed_on_once(
     client: Web, responder: Responder
 ) -> None:
-    session_id, token = await client.session()
+    _, token = await client.session()
     socket = await client.socket(token)
     await socket.say("one", "m-1")
-    await socket.receive("reply")
-    again = responder.replies[session_id][0].model_copy(update={"message_id": "copy"})
-    await responder.publish(again)
+    reply = Reply(**await socket.receive("reply"))
+    await responder.publish(reply.model_copy(update={"message_id": "copy"}))
     assert await socket.silent()
 
 

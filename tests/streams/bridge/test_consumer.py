@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from faust.types import StreamT
 from nats.aio.client import Client
@@ -389,7 +390,7 @@ async def test_fausts_own_web_pages(new_app: NewApp) -> None:
             pass
 
     async with running(app), aiohttp.ClientSession() as session:
-        for path, expected in (("/", "processing"), ("/router/", "t"), ("/table/", "t")):
+        for path, expected in (("/", "OK"), ("/router/", "t"), ("/table/", "t")):
             async with session.get(f"http://127.0.0.1:{port}{path}") as answer:
                 assert answer.status == 200, path
                 assert expected in await answer.text()

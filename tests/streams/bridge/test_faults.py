@@ -139,30 +139,8 @@ async def test_what_an_agent_has_not_finished_when_its_worker_ends_is_done_again
     await feed.check()
 
 
-@pytest.mark.parametrize(
-    ("settings", "complaint"),
-    [
-        ({"PARTITIONS": "3"}, "TopicMismatch"),
-        ({"GUARANTEE": "exactly_once"}, "exactly_once"),
-        ({"THREADED": "1"}, "producer_threaded"),
-    ],
-)
 async def test_what_cannot_be_done_ends_the_worker(
-    client: Client,
-    prefix: str,
-    start_worker: StartWorker,
-    settings: dict[str, str],
-    complaint: str,
-) -> None:
-    spec = TopicSpec("chain-seen-changelog", PARTITIONS, prefix=prefix, compacted=True)
-    await declare(client.jetstream(), spec)
-    worker = start_worker(**settings)
-    assert await asyncio.to_thread(worker.process.wait, 30) != 0
-    assert complaint in worker.output
-
-
-async def test_without_jetstream_or_rights_the_worker_ends(
-    tmp_path: Path, start_worker: StartWorker
+    client: Client, prefix: str, start_worker: StartWorker, tmp_path: Path
 ) -> None:
     class Plain(NatsServer):
         def config(self) -> str:
@@ -179,14 +157,19 @@ async def test_without_jetstream_or_rights_the_worker_ends(
                 "} ] }\n"
             )
 
-    for server, user, complaint in (
-        (Plain(tmp_path / "plain"), "", "JetStreamUnavailable"),
-        (Limited(tmp_path / "limited"), "", "AccessDenied"),
-        (Limited(tmp_path / "limited2"), "u:p@", "AccessDenied"),
-    ):
-        with server:
-            worker = start_worker(server.url.replace("://", f"://{user}"))
-            assert await asyncio.to_thread(worker.process.wait, 40) != 0
+    spec = TopicSpec("chain-seen-changelog", PARTITIONS, prefix=prefix, compacted=True)
+    await declare(client.jetstream(), spec)
+    with Plain(tmp_path / "plain") as plain, Limited(tmp_path / "limited") as limited:
+        workers = {
+            start_worker(PARTITIONS="3"): "TopicMismatch",
+            start_worker(GUARANTEE="exactly_once"): "exactly_once",
+            start_worker(THREADED="1"): "producer_threaded",
+            start_worker(plain.url): "JetStreamUnavailable",
+            start_worker(limited.url): "AccessDenied",
+            start_worker(limited.url.replace("://", "://u:p@")): "AccessDenied",
+        }
+        for worker, complaint in workers.items():
+            assert await asyncio.to_thread(worker.process.wait, 60) != 0, complaint
             assert complaint in worker.output
 
 
