@@ -53,7 +53,7 @@ BANNER = """
 
 
 class MeshApp(faust.App):
-    """A Faust app whose outside connections are up before its first event and down after its last."""
+    """A Faust app whose outside connections are there from the first event to the last."""
 
     rooms: tuple[ServiceT, ...] = ()
 

@@ -219,7 +219,8 @@ def route(message: Message) -> Message:
     """
     payload = message.payload
     if payload.plan is None:
-        plan = decide(payload, message.id)
+        # A browser may number its turns from 1: only with the session is a turn's id unique.
+        plan = decide(payload, f"{message.session_id}-{message.id}")
         return _sent(message, _steps(plan), plan=plan)
     if payload.guardrail is None:
         return _sent(message, ESCALATE)

@@ -180,7 +180,7 @@ async def _open_ticket(message: Message, shop: Shop, reason: str, summary: str) 
             f"Handover: {reason}"[:200],
             summary[:_TICKET_TEXT],
             focus,
-            f"{message.id}-handover",
+            f"{message.session_id}-{message.id}-handover",
         )
     except (ShopUnavailable, ShopRefused) as error:
         note(f"no ticket: {error}")

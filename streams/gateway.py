@@ -1,6 +1,7 @@
 """The way into the mesh and out of it for a process without Faust: the pages."""
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -10,13 +11,14 @@ from typing import Final, Self
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.js.errors import NotFoundError
 from pydantic import BaseModel, Field, ValidationError
 
 from streams.bridge import decode
 from streams.bridge.connection import connect, parse_url
+from streams.bridge.errors import BridgeError
 from streams.bridge.layout import (
     MESSAGE_ID,
+    decode_headers,
     encode_headers,
     partition_for,
     stream_name,
@@ -35,6 +37,9 @@ log = logging.getLogger(__name__)
 
 ACKNOWLEDGED_WITHIN: Final = 5.0  # seconds
 PULSE_WITHIN: Final = 1.0  # seconds
+DECLARE_AGAIN: Final = 1.0  # seconds
+READ_WITHIN: Final = 5.0  # seconds
+READ_BATCH: Final = 256  # replies
 
 
 class GatewayUnavailable(MeshError):
@@ -94,9 +99,15 @@ class Gateway:
         self._connecting = asyncio.create_task(self._connect())
 
     async def _connect(self) -> None:
-        client = await connect(self._options, name="mesh gateway")
-        self._client = client
-        await self._declare(client)
+        self._client = await connect(self._options, name="mesh gateway")
+        while not self.declared:
+            try:
+                await self._declare(self._client)
+            except (NatsError, BridgeError, TimeoutError) as error:
+                # A broker that is starting or electing answers so; wrong rights do too, and the
+                # log is where people look for both.
+                log.warning("the topics cannot be declared yet: %s", error)
+                await asyncio.sleep(DECLARE_AGAIN)
 
     async def _declare(self, client: Client) -> None:
         """Create the two topics that pages use, if no worker was there before us."""
@@ -161,23 +172,57 @@ class Gateway:
 
     async def replies(self, session_id: str, after: int = 0) -> list[Reply]:
         """Return a session's replies with a sequence above `after`, in order, each once."""
-        stream = stream_name(self.settings.prefix, REPLIES)
-        js = self._require().jetstream()
+        client = self._require()
         found: dict[int, Reply] = {}
         position = 1
         try:
-            while True:
-                message = await js.get_msg(
-                    stream, position, self._reply_subject(session_id), direct=True, next=True
-                )
-                position = (message.seq or position) + 1
-                with suppress(ValidationError):
-                    reply = Reply.model_validate_json(decode(message).value or b"")
-                    found.setdefault(reply.sequence, reply)
-        except NotFoundError:
-            return [found[sequence] for sequence in sorted(found) if sequence > after]
-        except NatsError as error:
+            while position:
+                batch, position = await self._read(client, session_id, position)
+                for message in batch:
+                    with suppress(ValidationError):
+                        value = decode_headers(message.headers, message.data).value
+                        reply = Reply.model_validate_json(value or b"")
+                        found.setdefault(reply.sequence, reply)
+        except (NatsError, TimeoutError) as error:
             raise GatewayUnavailable(f"replies cannot be read: {error}") from error
+        return [found[sequence] for sequence in sorted(found) if sequence > after]
+
+    async def _read(self, client: Client, session_id: str, position: int) -> tuple[list[Msg], int]:
+        """Read a batch of a session's reply records; also where to read on, 0 at the end.
+
+        JetStream's direct get takes a batch of one subject in a single request; nats-py offers
+        only one message a request.
+        """
+        stream = stream_name(self.settings.prefix, REPLIES)
+        request = {
+            "seq": position,
+            "next_by_subj": self._reply_subject(session_id),
+            "batch": READ_BATCH,
+        }
+        subscription = await client.subscribe(client.new_inbox())
+        batch: list[Msg] = []
+        try:
+            await client.publish(
+                f"$JS.API.DIRECT.GET.{stream}", json.dumps(request).encode(), subscription.subject
+            )
+            while True:
+                message = await subscription.next_msg(READ_WITHIN)
+                headers = message.headers or {}
+                match headers.get("Status"):
+                    case None:
+                        batch.append(message)
+                        position = int(headers["Nats-Sequence"]) + 1
+                    case "204":  # the end of this batch
+                        more = int(headers.get("Nats-Num-Pending", "0")) > 0
+                        return batch, position if more else 0
+                    case "404":  # nothing there
+                        return batch, 0
+                    case "503":
+                        raise GatewayUnavailable("the stream of replies is not available")
+                    case status:
+                        raise GatewayUnavailable(f"replies cannot be read: status {status}")
+        finally:
+            await subscription.unsubscribe()
 
     @asynccontextmanager
     async def listen(self, session_id: str) -> AsyncIterator[Listener]:

@@ -31,6 +31,7 @@ from .internals import (
     step,
 )
 from .layout import Place, decode_headers, partition_for
+from .link import always
 from .membership import Member
 from .offsets import Offsets
 from .reader import Delivered, Reader
@@ -121,7 +122,7 @@ class Consumer(faust_consumer.Consumer):
             if not self.app.client_only:
                 await self.settle_for_good()
             if self._member is not None:
-                self.link.may_write = lambda: True
+                self.link.may_write = always
                 await self._member.stop()
             await self._close_readers(list(self._readers))
         finally:
@@ -192,7 +193,6 @@ class Consumer(faust_consumer.Consumer):
             patience=conf.broker_max_poll_interval or 0.0,
         )
         self._offsets = Offsets(bucket, conf.id, member.id)
-        self.link.may_write = member.holds_lease
         self._member = member
         await member.start()
 
@@ -248,6 +248,8 @@ class Consumer(faust_consumer.Consumer):
         forget_tables(self.app, kept, doubtful=self._doubtful)
         self._losing = self._doubtful = False
         self.generation = generation
+        if self._member is not None:
+            self.link.may_write = self._member.holds_lease
         self._assignment = assigned
         self.app.consumer_generation_id = generation
         if not self.app.rebalancing:
@@ -283,6 +285,10 @@ class Consumer(faust_consumer.Consumer):
         # Whoever is still busy with an event of ours works for nothing from here on.
         self.generation = None
         self.link.publisher.forget_changes(Fenced("the partition is another member's now"))
+        if self.link.may_write is not always:
+            # What is left has ids: sending it does no harm, even if another sends it too.
+            self.link.may_write = always
+            self.link.publisher.send_again()
         if self._offsets is not None:
             self._offsets.release()
         await super().on_partitions_revoked(revoked)
@@ -669,7 +675,7 @@ class Consumer(faust_consumer.Consumer):
             await self._offsets.commit({Place(*tp): offset for tp, offset in offsets.items()})
         except Fenced as exc:
             logger.warning("%s", exc)
-            if self._member is not None:
+            if self._member is not None and self.generation is not None:
                 self._member.fenced()
             return False
         return True

@@ -148,8 +148,9 @@ def drop_half_open(client: Client) -> None:
     Why: nats-py makes the next attempt without closing the socket on which the last one failed
     after it was opened, by a server that was about to end for instance.
     """
-    if not client.is_connected and client._transport:
-        client._transport.close()
+    transport: Any = client._transport
+    if not client.is_connected and transport:
+        transport.close()
 
 
 def parse_headers(raw: bytes) -> dict[str, str]:

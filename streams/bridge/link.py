@@ -32,6 +32,11 @@ OPTION_PREFIX: Final = "nats."
 """Keys of a topic's `config` that begin so are ours; others (Kafka's) are passed over."""
 
 
+def always() -> bool:
+    """Return True: nothing forbids writing."""
+    return True
+
+
 class Link:
     """The connection of one Faust app, opened by the first who needs it, closed by the last."""
 
@@ -43,7 +48,7 @@ class Link:
         self.topics: dict[str, TopicInfo] = {}
         """All topics that this app has met so far."""
         self.on_reconnect: list[Callable[[], None]] = []
-        self.may_write: Callable[[], bool] = lambda: True
+        self.may_write: Callable[[], bool] = always
         """Asked before bytes leave; the consumer puts its lease here."""
         self._client: Client | None = None
         self._publisher: Publisher | None = None

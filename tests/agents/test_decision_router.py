@@ -1091,7 +1091,7 @@ def test_the_first_pass_plans(payload: Payload, steps: tuple[str, ...]) -> None:
     before = message(payload)
     routed = route(before)
     assert routed.slip.steps == steps
-    assert routed.payload.plan == decide(payload, "turn-1")
+    assert routed.payload.plan == decide(payload, "s-turn-1")
     assert before.payload.plan is None, "the message that came is left alone"
 
 

@@ -279,7 +279,7 @@ async def test_a_handover_opens_a_ticket_and_says_so(front: ShopFront, shop: Sho
     # The same message again, after a crash: the same ticket.
     again = await handle(came, shop)
     assert again.payload.escalation == escalation
-    assert [call.key for call in front.calls if call.method == "POST"] == ["turn-1-handover"] * 2
+    assert [call.key for call in front.calls if call.method == "POST"] == ["s-turn-1-handover"] * 2
 
 
 async def test_a_handover_happens_while_the_shop_is_down(no_shop: Shop) -> None:

@@ -166,16 +166,19 @@ async def test_one_turn_too_many_is_answered_and_does_not_block_the_others(
 
 
 async def test_sessions_are_kept_apart(settings: Settings) -> None:
-    async with SmallMesh(settings).running(), connected(settings) as gateway:
-        async with gateway.listen("mine") as listener:
-            await gateway.send(turn("secret", session_id="other"))
-            await replies_until(gateway, "other", 1)
-            await gateway.send(turn("hello", session_id="mine"))
-            async with asyncio.timeout(20):
-                async for frame in listener:
-                    assert frame.session_id == "mine"
-                    if isinstance(frame, Reply):
-                        break
+    async with (
+        SmallMesh(settings).running(),
+        connected(settings) as gateway,
+        gateway.listen("mine") as listener,
+    ):
+        await gateway.send(turn("secret", session_id="other"))
+        await replies_until(gateway, "other", 1)
+        await gateway.send(turn("hello", session_id="mine"))
+        async with asyncio.timeout(20):
+            async for frame in listener:
+                assert frame.session_id == "mine"
+                if isinstance(frame, Reply):
+                    break
 
 
 async def test_sessions_survive_a_restart_of_the_worker(settings: Settings) -> None:
@@ -220,6 +223,30 @@ async def test_without_a_broker_everything_says_so_and_comes_back_with_it(tmp_pa
             await gateway.send(turn("after"))
             found = await replies_until(gateway, "s1", 2)
             assert found[-1].response == "before|after"
+
+
+async def test_a_long_session_is_read_back_whole(settings: Settings) -> None:
+    """Longer than one batch, and each reply stored twice, as after a crash long ago."""
+    count = 600
+    async with connected(settings) as gateway:
+        await until(lambda: gateway.declared, "the topics")
+        client = gateway._require()
+        for number in range(1, count + 1):
+            reply = Reply(
+                session_id="s1",
+                message_id=f"t{number}",
+                sequence=number,
+                at=datetime.now(UTC),
+                response=f"answer {number}",
+                state="answered",
+            )
+            for _ in range(2):
+                await client.publish(gateway._reply_subject("s1"), reply.model_dump_json().encode())
+        await client.flush()
+        found = await replies_until(gateway, "s1", count)
+        assert [reply.sequence for reply in found] == list(range(1, count + 1))
+        later = await gateway.replies("s1", after=count - 2)
+        assert [reply.sequence for reply in later] == [count - 1, count]
 
 
 async def test_a_gateway_starts_while_the_broker_is_away(tmp_path: Path) -> None:

@@ -244,7 +244,10 @@ async def test_an_exit_that_fails_for_good_ends_in_the_dead_letters_and_goes_rou
         tries += 1
         raise KeyError("oops")
 
-    actors = {slip.ESCALATION_ROUTER: apologise, slip.RESPONSE_AGGREGATOR: broken}
+    actors: dict[str, Work] = {
+        slip.ESCALATION_ROUTER: apologise,
+        slip.RESPONSE_AGGREGATOR: broken,
+    }
     async with bench(actors) as mesh:
         await mesh.mesh.send(turn(slip.RESPONSE_AGGREGATOR))
         (letter,) = await mesh.dead_letters()

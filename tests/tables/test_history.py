@@ -168,7 +168,7 @@ async def test_history_follows_the_journal_and_is_rebuilt_from_it(
     await finish(2)
     await finish(3)
     await follow(settings, 3)
-    for file in tmp_path.glob("history.sqlite*"):
-        file.unlink()
+    for suffix in ("", "-wal", "-shm"):
+        (tmp_path / f"history.sqlite{suffix}").unlink(missing_ok=True)
     await follow(settings, 3)
     await client.close()
