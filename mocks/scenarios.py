@@ -27,6 +27,7 @@ class Turn:
     """One thing said and what came back."""
 
     text: str
+    message_id: str = field(default_factory=lambda: secrets.token_hex(8))
     hops: list[str] = field(default_factory=list)
     reply: Json = field(default_factory=dict)
     seconds: float = 0.0
@@ -113,9 +114,8 @@ class Conversation:
         self.turns.append(turn)
         self._say(f"  customer: {text}")
         started = time.perf_counter()
-        await self._socket.send_json(
-            {"type": "message", "message_id": secrets.token_hex(8), "text": text}
-        )
+        frame = {"type": "message", "message_id": turn.message_id, "text": text}
+        await self._socket.send_json(frame)
         async with asyncio.timeout(REPLY_SECONDS):
             while turn.reply == {}:
                 self._on_frame(turn, await self._socket.receive_json(), started)
@@ -127,6 +127,8 @@ class Conversation:
         return turn
 
     def _on_frame(self, turn: Turn, frame: Json, started: float) -> None:
+        if frame.get("message_id") != turn.message_id:
+            return  # late news of the turn before
         if frame["type"] == "progress":
             turn.hops.append(frame["actor"])
             self._say(f"    {(time.perf_counter() - started) * 1000:6.0f} ms  {frame['actor']}")

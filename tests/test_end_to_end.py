@@ -17,6 +17,7 @@ from typing import Any
 import aiohttp
 import psutil
 import pytest
+from playwright.async_api import expect
 
 from mocks.cast import ANGRY, CAST, POLITE
 from streams.gateway import Gateway
@@ -24,6 +25,7 @@ from streams.message import Message
 from streams.reply import Reply
 from streams.topics import JOURNAL, REPLIES
 from tables.history import History
+from tests.browser import chromium, needs_browser
 from tests.faust_apps import records
 from tests.whole_mesh import ROOT, WholeMesh, until_ready, whole_mesh
 
@@ -68,7 +70,9 @@ def test_all_scenarios_end_as_they_must(mesh: WholeMesh) -> None:
     for result in results:
         for turn in result["turns"]:
             assert turn["hops"][0] == "conversation"
-            assert turn["hops"][-1] == "response_aggregator"
+            assert turn["reply"]["route"][-1] == "response_aggregator"
+            # News of a hop may be overtaken by the reply, never the other way round.
+            assert turn["hops"] == turn["reply"]["route"][: len(turn["hops"])]
     # And once more: what they did is undone before they begin.
     assert command(mesh, "app.py", "scenarios").returncode == 0
 
@@ -97,6 +101,24 @@ async def test_the_http_api_answers_with_the_documented_fields(mesh: WholeMesh) 
     assert answer["route"][0] == "conversation"
     assert answer["route"][-1] == "response_aggregator"
     assert "guardrail_validator" in answer["route"]
+
+
+@pytest.mark.browser
+@needs_browser[1]
+async def test_a_customer_writes_in_the_page_and_reads_the_answer(mesh: WholeMesh) -> None:
+    async with chromium() as browser:
+        page = await browser.new_page(viewport={"width": 375, "height": 812})
+        await page.goto(mesh.url)
+        await page.keyboard.type("jonah.petrak@example.com")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#link-state")).to_have_text("Connected")
+        await page.keyboard.type("I want to return my order #W7000401")
+        await page.keyboard.press("Enter")
+        answer = page.locator(".theirs .text").last
+        await expect(answer).to_contain_text("Shall I take back", timeout=30_000)
+        await page.get_by_role("button", name="No").click()
+        await expect(page.locator(".theirs .text")).to_have_count(2, timeout=30_000)
+        await expect(page.locator(".theirs .text").last).not_to_contain_text("Shall I")
 
 
 async def test_a_conversation_goes_on_with_its_session(mesh: WholeMesh) -> None:

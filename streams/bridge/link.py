@@ -8,8 +8,7 @@ import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Final
-from weakref import WeakKeyDictionary
+from typing import Any, Final
 
 import nats.errors
 from faust.auth import SASLCredentials, SSLCredentials
@@ -40,8 +39,6 @@ def always() -> bool:
 class Link:
     """The connection of one Faust app, opened by the first who needs it, closed by the last."""
 
-    _links: ClassVar["WeakKeyDictionary[AppT, Link]"] = WeakKeyDictionary()
-
     def __init__(self, app: AppT, options: ConnectionOptions) -> None:
         self.app = app
         self.options = options
@@ -60,9 +57,9 @@ class Link:
     @classmethod
     def of(cls, app: AppT, urls: list[Any]) -> "Link":
         """Return the app's link; Faust makes two transports, which shall share one."""
-        link = cls._links.get(app)
+        link: Link | None = app.__dict__.get("_nats_link")
         if link is None:
-            link = cls._links[app] = cls(app, _options(app, urls))
+            link = app.__dict__["_nats_link"] = cls(app, _options(app, urls))
         return link
 
     @property
@@ -75,7 +72,7 @@ class Link:
     @property
     def js(self) -> JetStreamContext:
         """The connection's JetStream context."""
-        return self.client.jetstream(timeout=10.0)
+        return self.client.jetstream(timeout=5.0)
 
     @property
     def publisher(self) -> Publisher:

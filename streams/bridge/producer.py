@@ -56,6 +56,19 @@ class ProducerBuffer(base.ProducerBuffer):
         return self.producer.unsent
 
 
+class Destination:
+    """What sending to a topic needs to know each time, worked out once."""
+
+    def __init__(self, info: TopicInfo, *, changelog: bool, vital: bool) -> None:
+        self.info = info
+        self.changelog = changelog
+        self.vital = vital
+        self.escaped = escape(info.topic)
+        numbers = range(info.partitions)
+        self.places = [TP(info.topic, number) for number in numbers]
+        self.subjects = [subject(info.prefix, info.topic, number) for number in numbers]
+
+
 class Producer(base.Producer):
     """Sends records of a Faust app, with ids that make sending them twice harmless."""
 
@@ -73,7 +86,8 @@ class Producer(base.Producer):
         self._linked = False
         self._waiting: deque[tuple[FutureMessage, Waiting]] = deque()
         self._sending: asyncio.Task[None] | None = None
-        self._changelogs: dict[str, bool] = {}
+        self._destinations: dict[str, Destination] = {}
+        self._id_beginnings: dict[tuple[str, TP], str] = {}
 
     async def on_start(self) -> None:
         """Connect."""
@@ -87,6 +101,7 @@ class Producer(base.Producer):
         if not self._linked:
             return  # it never came to starting
         self._linked = False
+        self._destinations.clear()
         try:
             await self.flush()
         except (BridgeError, TimeoutError) as exc:
@@ -117,15 +132,15 @@ class Producer(base.Producer):
 
         Raises SendFailed for what can never be sent, UnknownTopic.
         """
-        info = self.link.topics.get(topic)
         # The id must be taken before anything is waited for: order within an event counts.
         message_id = self._message_id(topic)
-        if info is None:
-            info = await self.link.topic(topic)
+        destination = self._destinations.get(topic)
+        if destination is None:
+            destination = await self._find_destination(topic)
         publisher = self.link.publisher
         if publisher.full:
             await publisher.room()
-        return self._publish(info, key, value, partition, timestamp, headers, message_id)
+        return self._publish(destination, key, value, partition, timestamp, headers, message_id)
 
     async def send_and_wait(
         self,
@@ -231,9 +246,21 @@ class Producer(base.Producer):
         partitions = range(info.partitions)
         return int(self.partitioner(key, partitions, partitions))
 
+    async def _find_destination(self, topic: str) -> Destination:
+        info = await self.link.topic(topic)
+        destination = self._destinations[topic] = Destination(
+            info,
+            changelog=self._is_changelog(topic),
+            vital=not topic.startswith(self.app.conf.reply_to_prefix),
+        )
+        return destination
+
+    def _is_changelog(self, topic: str) -> bool:
+        return topic in self.app.tables.changelog_topics
+
     def _publish(
         self,
-        info: TopicInfo,
+        destination: Destination,
         key: bytes | None,
         value: bytes | None,
         partition: int | None,
@@ -241,6 +268,7 @@ class Producer(base.Producer):
         headers: HeadersArg | None,
         message_id: str | None,
     ) -> "asyncio.Future[RecordMetadata]":
+        info = destination.info
         if partition is None:
             partition = self._partition(info, key)
         elif not 0 <= partition < info.partitions:
@@ -257,12 +285,12 @@ class Producer(base.Producer):
             encoded.setdefault(MESSAGE_ID, message_id)
         if value is None and info.compacted:
             encoded["Nats-TTL"] = f"{TOMBSTONE_SECONDS}s"
-        place = TP(info.topic, partition)
+        place = destination.places[partition]
 
         def metadata(sequence: int) -> RecordMetadata:
             return RecordMetadata(info.topic, partition, place, sequence, timestamp, None)
 
-        where = subject(info.prefix, info.topic, partition)
+        where = destination.subjects[partition]
         if info.keyed:
             where = f"{where}.{key_token(key)}"
         future: asyncio.Future[RecordMetadata] = self.link.publisher.publish(
@@ -270,7 +298,7 @@ class Producer(base.Producer):
             value or b"",
             encoded,
             superseding=info.compacted,
-            vital=not info.topic.startswith(self.app.conf.reply_to_prefix),
+            vital=destination.vital,
             result=metadata,
         )
         return future
@@ -298,11 +326,9 @@ class Producer(base.Producer):
         What follows from no event gets an id that nothing else has: only the bridge itself
         sends it again. Changes of a table carry none: their last one is the truth.
         """
-        changelog = self._changelogs.get(topic)
-        if changelog is None:
-            changelog = self._changelogs[topic] = topic in self.app.tables.changelog_topics
         event = current_event()
-        if changelog:
+        known = self._destinations.get(topic)
+        if known.changelog if known is not None else self._is_changelog(topic):
             self._check_ownership(event)
             return None
         message = event.message if event is not None else None
@@ -312,8 +338,13 @@ class Producer(base.Producer):
         name = agent.name if agent is not None else ""
         outputs = message.outputs
         ordinal = outputs[name, topic] = outputs.get((name, topic), 0) + 1
-        return (
-            f"{escape(self.app.conf.id)}/{escape(name) if name else ''}"
-            f"/{escape(message.topic)}/{message.partition}/{message.offset}"
-            f"/{escape(topic)}/{ordinal}"
-        )
+        beginning = self._id_beginnings.get((name, message.tp))
+        if beginning is None:
+            parts = (self.app.conf.id, name, message.topic, str(message.partition))
+            beginning = "/".join(escape(part) if part else "" for part in parts)
+            self._id_beginnings[name, message.tp] = beginning
+        return f"{beginning}/{message.offset}/{self._escaped(topic)}/{ordinal}"
+
+    def _escaped(self, topic: str) -> str:
+        known = self._destinations.get(topic)
+        return escape(topic) if known is None else known.escaped

@@ -1,36 +1,22 @@
 """The page in a real browser, against the room on a real port with a real broker."""
 
-import os
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from mocks.servers import NatsServer, free_port
 from streams.gateway import Gateway
 from streams.settings import Settings
+from tests.browser import chromium, needs_browser
 from tests.web.conftest import EMAIL, Clients, until
 from tests.web.responder import Responder
 from web import create_web
 
-CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no browser at {CHROMIUM}"),
-]
-
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
+pytestmark = needs_browser
 
 
 @pytest.fixture
@@ -48,10 +34,8 @@ async def address(
 
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    async with chromium() as browser:
         yield browser
-        await browser.close()
 
 
 async def open_page(browser: Browser, address: str, **options: Any) -> Page:

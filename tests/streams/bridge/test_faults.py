@@ -108,21 +108,22 @@ async def test_a_worker_killed_with_work_in_flight(
 async def test_a_server_killed_under_a_worker(
     own_server: NatsServer, prefix: str, start_worker: StartWorker
 ) -> None:
-    client = await connect(parse_url(own_server.url), name="test")
-    feed = Feed(client, prefix)
-    await feed.start()
+    async def reconnected() -> None:
+        chain.publisher.send_again()
+
+    client = await connect(parse_url(own_server.url), name="test", on_reconnect=reconnected)
+    chain = Feed(client, prefix)
+    await chain.start()
     worker = start_worker(own_server.url)
-    await feed.send(500)
-    await feed.arrived("third", 100)
+    await chain.send(500)
+    await chain.arrived("third", 100)
     for _ in range(2):
         own_server.kill()
         own_server.start()
-        await until(lambda: client.is_connected)
-        feed.publisher.send_again()
-        await feed.send(500)
-    await feed.check()
+        await chain.send(500)
+    await chain.check()
     assert worker.stop() == 0
-    await feed.publisher.stop()
+    await chain.publisher.stop()
     await client.close()
 
 
