@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     journal_days: float = Field(90, gt=0, description="Days that the journal is kept.")
 
     # The model
-    llm_model: str = Field("openai/mesh-mock", description="The model's name, as litellm takes it.")
+    llm_model: str = Field("hosted_vllm/mesh-mock", description="The model's name, as litellm takes it.")
     llm_api_base: str = Field("", description="Base URL of the model's API; empty: the mock.")
     llm_api_key: SecretStr = Field(SecretStr(""), description="Key of the model's API.")
     llm_timeout: float = Field(

@@ -17,9 +17,11 @@ from typing import Any
 import aiohttp
 import psutil
 import pytest
+from aiohttp import web
 from playwright.async_api import expect
 
 from mocks.cast import ANGRY, CAST, POLITE
+from mocks.servers import free_port
 from streams.gateway import Gateway
 from streams.message import Message
 from streams.reply import Reply
@@ -133,13 +135,7 @@ async def test_a_conversation_goes_on_with_its_session(mesh: WholeMesh) -> None:
 async def test_the_context_is_really_fetched(mesh: WholeMesh) -> None:
     """Known fault: the context was never fetched and nobody noticed."""
     answer = await ask(mesh, QUESTION)
-    settings = mesh.settings()
-    journal = await records(settings.broker_url, settings.prefix, JOURNAL)
-    turn = next(
-        message
-        for message in (Message.decode(record.value or b"") for record in journal)
-        if message.id == answer["message_id"]
-    )
+    turn = await turn_of(mesh, answer)
     context = turn.payload.context
     assert context is not None
     assert context.customer is not None
@@ -274,6 +270,84 @@ async def test_a_second_instance_of_the_worker_does_no_harm(mesh: WholeMesh) -> 
         assert await asyncio.to_thread(second.wait, 60) == 0
     await until_ready(mesh)
     assert (await ask(mesh, QUESTION))["state"] == "answered"
+
+
+async def turn_of(mesh: WholeMesh, answer: dict[str, Any]) -> Message:
+    """Return the finished turn behind an answer, from the journal."""
+    settings = mesh.settings()
+    for _ in range(500):
+        for record in await records(settings.broker_url, settings.prefix, JOURNAL):
+            message = Message.decode(record.value or b"")
+            if message.id == answer["message_id"]:
+                return message
+        await asyncio.sleep(0.02)
+    raise AssertionError("the turn is not in the journal")
+
+
+async def test_a_model_that_fails_is_replaced_by_rules_and_templates_and_the_trace_says_so(
+    tmp_path: Path,
+) -> None:
+    with whole_mesh(
+        tmp_path / "data", {"MESH_MOCK_LLM_FAILURE_RATE": "1", "MESH_LLM_TIMEOUT": "2"}
+    ) as mesh:
+        done = command(mesh, "app.py", "scenarios", "--json")
+        assert done.returncode == 0, done.stdout
+        answer = await ask(mesh, QUESTION)
+        turn = await turn_of(mesh, answer)
+    assert answer["state"] == "answered"
+    assert turn.payload.intent is not None
+    assert turn.payload.intent.source == "rules"
+    assert turn.payload.response is not None
+    assert turn.payload.response.source == "template"
+    for actor in ("intent_analyzer", "response_generator"):
+        hop = next(hop for hop in turn.trace if hop.actor == actor)
+        assert hop.notes, f"{actor} does not say that it did without the model"
+        assert [exchange.error is not None for exchange in hop.exchanges] == [True]
+
+
+async def test_what_the_guardrail_refuses_does_not_go_out(tmp_path: Path) -> None:
+    """Known fault: the guardrail came to a verdict that blocked nothing."""
+    lie = "Your order #W9999999 was cancelled and I have refunded $5,000.00, you idiot."
+
+    async def complete(request: web.Request) -> web.Response:
+        body = await request.json()
+        system = body["messages"][0]["content"]
+        text = lie if '"reply"' in system else '{"intent": "delivery_status", "confidence": 0.9}'
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}}
+        return web.json_response(
+            {
+                "id": "c1",
+                "object": "chat.completion",
+                "created": 1,
+                "model": "liar",
+                "choices": [choice | {"finish_reason": "stop"}],
+                "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+            }
+        )
+
+    liar = web.Application()
+    liar.router.add_post("/v1/chat/completions", complete)
+    runner = web.AppRunner(liar)
+    await runner.setup()
+    port = free_port()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    system = whole_mesh(tmp_path / "data", {"MESH_LLM_API_BASE": f"http://127.0.0.1:{port}/v1"})
+    mesh = await asyncio.to_thread(system.__enter__)
+    try:
+        answer = await ask(mesh, QUESTION)
+        turn = await turn_of(mesh, answer)
+    finally:
+        await asyncio.to_thread(system.__exit__, None, None, None)
+        await runner.cleanup()
+    assert "5,000" not in answer["response"]
+    assert "idiot" not in answer["response"]
+    assert "#W7000201" in answer["response"]
+    assert answer["state"] == "answered"
+    verdicts = [
+        hop.added["guardrail"]["passed"] for hop in turn.trace if hop.actor == "guardrail_validator"
+    ]
+    assert verdicts == [False, False, True]
+    assert turn.recovery.guardrail_rounds == 2
 
 
 @pytest.mark.faults

@@ -379,10 +379,15 @@ class Consumer(faust_consumer.Consumer):
         self._open_readers()
 
     async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
-        """Move partitions to offsets."""
-        for tp, offset in partitions.items():
-            await self._seek(tp, offset)
-            self._read_offset[tp] = offset if offset else None
+        """Move partitions to offsets.
+
+        A recovery that another rebalance has overtaken goes on for a moment with offsets that
+        nobody has worked out yet: None, which moves nothing.
+        """
+        for tp, offset in cast(Mapping[TP, int | None], partitions).items():
+            if offset is not None:
+                await self._seek(tp, offset)
+                self._read_offset[tp] = offset if offset else None
 
     async def position(self, tp: TP) -> int | None:
         """Return the offset that will be handed on next, or None before the first seek."""

@@ -158,6 +158,7 @@ class Producer(base.Producer):
 
     def send_soon(self, fut: FutureMessage) -> None:
         """Send a message now, if it is possible without waiting, else as soon as it is."""
+        fut.add_done_callback(_look_at)
         # mypy: publish_message is a coroutine, though declared as any awaitable.
         publishing = cast(Any, fut.message.channel.publish_message(fut, wait=False))
         try:
@@ -183,7 +184,6 @@ class Producer(base.Producer):
         # Nobody awaits what is sent soon, a change of a table for instance: do not lose it.
         if not fut.done():
             fut.set_exception(error)
-            fut.exception()
         if not isinstance(error, Fenced):
             self.link.publisher.fail(
                 error if isinstance(error, BridgeError) else SendFailed(f"not sent: {error!r}")
@@ -348,3 +348,9 @@ class Producer(base.Producer):
     def _escaped(self, topic: str) -> str:
         known = self._destinations.get(topic)
         return escape(topic) if known is None else known.escaped
+
+
+def _look_at(future: "asyncio.Future[RecordMetadata]") -> None:
+    """Take note of a failure: `flush()` tells it, so asyncio need not say that nobody looked."""
+    if not future.cancelled():
+        future.exception()

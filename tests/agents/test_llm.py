@@ -154,7 +154,7 @@ async def test_the_exchange_is_recorded_with_usage(model: Model) -> None:
         await ask(model)
     (seen,) = record.exchanges
     assert seen.target == "llm"
-    assert seen.request["model"] == "openai/mesh-mock"
+    assert seen.request["model"] == "hosted_vllm/mesh-mock"
     assert seen.request["messages"][1] == {"role": "user", "content": "Hi"}
     assert seen.response["text"] == "Hello."
     assert (seen.response["prompt_tokens"], seen.response["completion_tokens"]) == (7, 3)
