@@ -57,6 +57,11 @@ class MeshApp(faust.App):
 
     rooms: tuple[ServiceT, ...] = ()
 
+    async def on_first_start(self) -> None:
+        """Make the folder for tables with its parents; Faust makes the last one only."""
+        self.conf.datadir.mkdir(parents=True, exist_ok=True)
+        await super().on_first_start()
+
     def on_init_dependencies(self) -> Any:
         """Return Faust's own services behind ours: they start later and stop earlier."""
         own = () if self.client_only or self.producer_only else self.rooms
@@ -88,7 +93,7 @@ def create_app(settings: Settings) -> MeshApp:
         "mesh",
         broker=settings.faust_broker(),
         store=settings.store,
-        datadir=settings.data_dir / "tables",
+        datadir=settings.data_dir / "tables" / str(settings.worker_port),
         topic_partitions=settings.partitions,
         topic_replication_factor=settings.replicas,
         topic_disable_leader=True,
@@ -242,17 +247,18 @@ def scenarios_command(as_json: bool, url: str) -> None:
 def _system(settings: Settings, say: Say) -> Iterator[list[Server]]:
     """Run the whole system in processes of its own; yield them once it answers."""
     own = Settings()
-    ports = {
-        "MESH_WEB_PORT": settings.web_port,
-        "MESH_WORKER_PORT": settings.worker_port,
-        **{f"MESH_{name.upper()}_PORT": port for name, port in mock_ports(settings).items()},
-    }
-    parts = {
-        "worker": f"http://{settings.web_host}:{settings.worker_port}/",
-        "web": f"http://{settings.web_host}:{settings.web_port}/health/ready",
-    }
-    if mock := next(iter(mock_ports(settings).values()), None):
-        parts = {"mocks": f"http://127.0.0.1:{mock}/health", **parts}
+    here = f"http://{settings.web_host}"
+    mocks = mock_ports(settings)
+    workers = range(settings.worker_port, settings.worker_port + settings.workers)
+    ports = [("MESH_WEB_PORT", settings.web_port)]
+    ports += [("MESH_WORKER_PORT", port) for port in workers]
+    ports += [(f"MESH_{name.upper()}_PORT", port) for name, port in mocks.items()]
+    parts = [laptop.Task("mocks", f"http://127.0.0.1:{port}/health") for port in mocks.values()][:1]
+    parts += [
+        laptop.Task("worker", f"{here}:{port}/", {"MESH_WORKER_PORT": str(port)})
+        for port in workers
+    ]
+    parts.append(laptop.Task("web", f"{here}:{settings.web_port}/health/ready"))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         with laptop.system(

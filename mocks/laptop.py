@@ -7,7 +7,8 @@ import os
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -25,30 +26,42 @@ ADDRESSES_FILE: Final = "servers.json"
 Say = Callable[[str], None]
 
 
-class Part(Server):
-    """One process of our own, started from `app.py`; its log is `<data_dir>/logs/<name>.log`."""
+@dataclass(frozen=True)
+class Task:
+    """A process of our own: a command of `app.py`, and the URL that answers once it is ready."""
 
-    def __init__(
-        self, name: str, data_dir: Path, ready_url: str, environment: Mapping[str, str]
-    ) -> None:
-        super().__init__(data_dir / "logs", urlsplit(ready_url).port or 0)
-        self.name = name
-        self.ready_url = ready_url
-        self._environment = environment
+    command: str
+    ready_url: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class Part(Server):
+    """A task's process; its log is below `<data_dir>/logs`."""
+
+    def __init__(self, task: Task, data_dir: Path, environment: Mapping[str, str]) -> None:
+        super().__init__(data_dir / "logs", urlsplit(task.ready_url).port or 0)
+        self.task = task
+        self.name = task.command
+        self._environment = {**environment, **task.environment}
+
+    @property
+    def log(self) -> Path:
+        """The file that takes what the part prints; its port tells apart those of one name."""
+        return self.data_dir / f"{self.name}-{self.port}.log"
 
     def command(self) -> list[str]:
-        """Return the command line: this interpreter, our `app.py`, the part's name."""
+        """Return the command line: this interpreter, our `app.py`, the task's command."""
         app = Path(__file__).resolve().parent.parent / "app.py"
-        return [sys.executable, str(app), self.name]
+        return [sys.executable, str(app), self.task.command]
 
     def environment(self) -> dict[str, str]:
-        """Return our environment with the settings that all parts share."""
+        """Return our environment with the settings that all parts share, and the task's own."""
         return {**os.environ, **self._environment}
 
     def ready(self) -> bool:
         """Say whether the part answers over HTTP with a success."""
         try:
-            with urllib.request.urlopen(self.ready_url, timeout=1) as answer:  # noqa: S310 - ours
+            with urllib.request.urlopen(self.task.ready_url, timeout=1) as answer:  # noqa: S310 - ours
                 return bool(answer.status == 200)
         except OSError:
             return False
@@ -69,14 +82,13 @@ def system(
     *,
     nats: bool,
     redis: bool,
-    ports: Mapping[str, int],
-    parts: Mapping[str, str],
+    ports: Iterable[tuple[str, int]],
+    parts: Iterable[Task],
     say: Say,
 ) -> Iterator[list[Server]]:
     """Run the embedded servers that are wanted and the parts of the app; yield all processes.
 
-    `ports` are named by the setting that moves each, so that a taken one can be told. `parts`
-    are the names of `app.py`'s commands with the URL that answers once they are ready.
+    `ports` come with the setting that moves each, so that a taken one can be told.
     ServerError, with what to do, if anything does not come up; then nothing is left running.
     """
     with contextlib.ExitStack() as stack:
@@ -98,7 +110,7 @@ def system(
             {"nats": "MESH_BROKER_URL", "redis": "MESH_REDIS_URL"}[name]: url
             for name, url in urls.items()
         }
-        started = [Part(name, data_dir, url, environment) for name, url in parts.items()]
+        started = [Part(task, data_dir, environment) for task in parts]
         for part in started:
             stack.callback(part.stop)
             part.launch()
@@ -121,11 +133,9 @@ def _claimed(data_dir: Path) -> Iterator[None]:
         yield
 
 
-def check_ports(ports: Mapping[str, int]) -> None:
+def check_ports(ports: Iterable[tuple[str, int]]) -> None:
     """Raise ServerError that names every taken port with the setting that moves it."""
-    taken = [
-        f"port {port} is taken: set {name}" for name, port in ports.items() if port_taken(port)
-    ]
+    taken = [f"port {port} is taken: set {name}" for name, port in ports if port_taken(port)]
     if taken:
         raise ServerError("\n".join(taken))
 
@@ -150,7 +160,7 @@ def wait_until_ready(parts: list[Part], say: Say) -> None:
 
 def watch(processes: list[Server], say: Say) -> None:
     """Start again whatever ends, for as long as nobody interrupts us."""
-    started = {process.name: time.monotonic() for process in processes}
+    started = dict.fromkeys(map(id, processes), time.monotonic())
     while True:
         time.sleep(WATCH_SECONDS)
         for process in processes:
@@ -158,8 +168,8 @@ def watch(processes: list[Server], say: Say) -> None:
                 continue
             status = process.process.returncode if process.process else None
             say(f"{process.name} ended (status {status}), starting it again; see {process.log}")
-            if time.monotonic() - started[process.name] < QUICK_SECONDS:
+            if time.monotonic() - started[id(process)] < QUICK_SECONDS:
                 time.sleep(PAUSE_SECONDS)
-            started[process.name] = time.monotonic()
+            started[id(process)] = time.monotonic()
             with contextlib.suppress(ServerError):
                 process.launch()

@@ -26,7 +26,10 @@ class Settings(BaseSettings):
     prefix: str = Field("mesh", description="Subject prefix: two meshes can share a NATS server.")
     web_host: str = Field("127.0.0.1", description="Address that the pages listen on.")
     web_port: Port = Field(6066, description="Port of the pages.")
-    worker_port: Port = Field(6071, description="Port of Faust's own pages on the worker.")
+    workers: int = Field(1, ge=1, le=64, description="Workers that `run` starts.")
+    worker_port: Port = Field(
+        6071, description="Port of Faust's own pages on the worker; further workers count up."
+    )
     customers_port: Port = Field(6067, description="Port of the mock customers API.")
     orders_port: Port = Field(6068, description="Port of the mock orders API.")
     tracking_port: Port = Field(6069, description="Port of the mock tracking API.")
@@ -53,8 +56,12 @@ class Settings(BaseSettings):
     journal_days: float = Field(90, gt=0, description="Days that the journal is kept.")
 
     # The model
-    llm_model: str = Field("hosted_vllm/mesh-mock", description="The model's name, as litellm takes it.")
-    llm_api_base: str = Field("", description="Base URL of the model's API; empty: the mock.")
+    llm_model: str = Field(
+        "hosted_vllm/mesh-mock", description="The model's name, as litellm takes it."
+    )
+    llm_api_base: str = Field(
+        "", description="Base URL of the model's API; empty: the mock, with a key the provider."
+    )
     llm_api_key: SecretStr = Field(SecretStr(""), description="Key of the model's API.")
     llm_timeout: float = Field(
         15, gt=0, description="Seconds before rules and templates answer in the model's place."

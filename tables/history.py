@@ -228,7 +228,11 @@ class HistoryProjection(Service):
     def __init__(self, settings: Settings, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.settings = settings
-        self.history = History(settings.data_dir / "history.sqlite")
+
+    async def on_start(self) -> None:
+        """Open the file, or make it."""
+        path = self.settings.data_dir / "history.sqlite"
+        self.history = await asyncio.to_thread(History, path)
 
     @Service.task
     async def _follow(self) -> None:

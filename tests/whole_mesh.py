@@ -61,7 +61,10 @@ class WholeMesh:
 
     def log(self, name: str) -> str:
         """Return what a part has printed."""
-        return (self.data_dir / "logs" / f"{name}.log").read_text(errors="replace")
+        return "".join(
+            file.read_text(errors="replace")
+            for file in (self.data_dir / "logs").glob(f"{name}-*.log")
+        )
 
 
 @contextmanager
