@@ -28,7 +28,7 @@ from agents import (
     response_generator,
     sentiment_analyzer,
 )
-from agents.llm import Model
+from agents.llm import Model, uses_mock
 from agents.shop import Shop
 from mocks import laptop, outside, scenarios
 from mocks.laptop import Say
@@ -148,9 +148,9 @@ def mock_ports(settings: Settings) -> dict[str, int]:
         "customers": (settings.customers_url, settings.customers_port),
         "orders": (settings.orders_url, settings.orders_port),
         "tracking": (settings.tracking_url, settings.tracking_port),
-        "llm": (settings.llm_api_base, settings.llm_port),
     }
-    return {name: port for name, (url, port) in mocks.items() if not url}
+    ports = {name: port for name, (url, port) in mocks.items() if not url}
+    return ports | ({"llm": settings.llm_port} if uses_mock(settings) else {})
 
 
 @click.group()

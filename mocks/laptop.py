@@ -22,6 +22,7 @@ QUICK_SECONDS: Final = 5.0
 PAUSE_SECONDS: Final = 2.0
 
 ADDRESSES_FILE: Final = "servers.json"
+LOCK_FILE: Final = "lock"
 
 Say = Callable[[str], None]
 
@@ -69,6 +70,8 @@ class Part(Server):
 
 def addresses(data_dir: Path) -> dict[str, str]:
     """Return the URLs of the embedded servers that run on `data_dir` now: `nats`, `redis`."""
+    if not _is_claimed(data_dir):
+        return {}  # what the file says is of a mesh that was killed
     try:
         found: dict[str, str] = json.loads((data_dir / ADDRESSES_FILE).read_text())
     except (OSError, ValueError):
@@ -119,11 +122,23 @@ def system(
         yield [*servers, *started]
 
 
+def _is_claimed(data_dir: Path) -> bool:
+    """Say whether a mesh runs on `data_dir`."""
+    try:
+        with (data_dir / LOCK_FILE).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
 @contextlib.contextmanager
 def _claimed(data_dir: Path) -> Iterator[None]:
     """Hold `data_dir` for ourselves; ServerError when another process holds it."""
     data_dir.mkdir(parents=True, exist_ok=True)
-    with (data_dir / "lock").open("w") as lock:
+    with (data_dir / LOCK_FILE).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -21,6 +21,7 @@ from aiohttp import web
 from playwright.async_api import expect
 
 from mocks.cast import ANGRY, CAST, POLITE
+from mocks.laptop import addresses
 from mocks.servers import free_port
 from streams.gateway import Gateway
 from streams.message import Message
@@ -351,12 +352,15 @@ async def test_what_the_guardrail_refuses_does_not_go_out(tmp_path: Path) -> Non
 
 
 @pytest.mark.faults
-async def test_killing_the_worker_with_turns_in_flight_loses_no_turn_and_doubles_none(
-    tmp_path: Path,
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_killing_a_worker_with_turns_in_flight_loses_no_turn_and_doubles_none(
+    tmp_path: Path, workers: int
 ) -> None:
     """Every turn is answered exactly once, in sessions that remember what came before."""
     sessions, turns = 30, 4
-    with whole_mesh(tmp_path / "data", {"MESH_MOCK_LLM_LATENCY_MS": "20"}) as mesh:
+    with whole_mesh(
+        tmp_path / "data", {"MESH_MOCK_LLM_LATENCY_MS": "20", "MESH_WORKERS": str(workers)}
+    ) as mesh:
         settings = mesh.settings()
         gateway = Gateway(settings)
         await gateway.start()
@@ -447,6 +451,8 @@ def test_stopping_leaves_no_process_behind(tmp_path: Path, number: signal.Signal
 def test_a_killed_mesh_leaves_no_process_behind(tmp_path: Path) -> None:
     with whole_mesh(tmp_path / "data") as mesh:
         family = psutil.Process(mesh.process.pid).children(recursive=True)
+        assert set(addresses(mesh.data_dir)) == {"nats", "redis"}
         mesh.process.kill()
         _, alive = psutil.wait_procs(family, timeout=20)
         assert alive == []
+        assert addresses(mesh.data_dir) == {}, "what was left behind is not taken for a mesh"

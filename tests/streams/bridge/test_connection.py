@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import faust
 import nkeys
 import pytest
 
@@ -13,7 +14,7 @@ from mocks.servers import NatsServer
 from streams.bridge.connection import check_jetstream, connect, parse_url
 from streams.bridge.errors import AccessDenied, ConfigurationError, JetStreamUnavailable
 
-from .conftest import until
+from .conftest import running, until
 
 
 def test_a_url_says_servers_login_and_options() -> None:
@@ -83,6 +84,30 @@ async def test_user_and_token(configured: Configured, extra: str, good: str, bad
     await client.close()
     with pytest.raises(AccessDenied, match="refuses the login"):
         await connect(parse_url(f"nats://{bad}{address}"), name="test")
+
+
+async def test_fausts_own_credentials_log_in(configured: Configured) -> None:
+    configured.extra = 'authorization { user: "ann", password: "pw" }'
+    configured.start()
+    app = faust.App(
+        "with-credentials",
+        broker=configured.url,
+        broker_credentials=faust.SASLCredentials(username="ann", password="pw"),
+        topic_partitions=1,
+        web_enabled=False,
+    )
+    got: list[bytes] = []
+    topic = app.topic("in", value_serializer="raw")
+
+    @app.agent(topic)
+    async def keep(stream: faust.StreamT[bytes]) -> None:
+        async for value in stream:
+            got.append(value)
+
+    async with running(app):
+        await topic.send(value=b"hello")
+        await until(lambda: got)
+    assert got == [b"hello"]
 
 
 async def test_nkey(configured: Configured, tmp_path: Path) -> None:
