@@ -36,6 +36,7 @@ from mocks.servers import Server, ServerError
 from streams.gateway import Gateway
 from streams.mailbox import Mesh
 from streams.settings import Settings
+from streams.topics import TopicDeclaration
 from tables.cache import Cache
 from tables.history import HistoryProjection
 from tables.sessions import Sessions
@@ -105,7 +106,12 @@ def create_app(settings: Settings) -> MeshApp:
     mesh = Mesh(app, settings)
     sessions = Sessions(app, settings)
     model, shop, cache = Model(settings), Shop(settings), Cache(settings.redis_url)
-    app.rooms = (Outside(model, shop, cache), mesh.presence, HistoryProjection(settings))
+    app.rooms = (
+        TopicDeclaration(settings),
+        Outside(model, shop, cache),
+        mesh.presence,
+        HistoryProjection(settings),
+    )
     conversation.setup(mesh, sessions)
     sentiment_analyzer.setup(mesh)
     intent_analyzer.setup(mesh, model)
@@ -193,8 +199,8 @@ def web_command() -> None:
         gateway = Gateway(settings)
         await gateway.start()
         try:
-            pages = {settings.web_port: create_web(settings, gateway)}
-            await _serve(pages, settings.web_host, stop)
+            app = create_web(settings, gateway)
+            await _serve({settings.web_port: app}, settings.web_host, stop)
         finally:
             await gateway.close()
 
@@ -246,27 +252,28 @@ def scenarios_command(as_json: bool, url: str) -> None:
 @contextlib.contextmanager
 def _system(settings: Settings, say: Say) -> Iterator[list[Server]]:
     """Run the whole system in processes of its own; yield them once it answers."""
-    own = Settings()
-    here = f"http://{settings.web_host}"
+    configured = Settings()  # without the addresses of servers that run already
+    host = f"http://{settings.web_host}"
     mocks = mock_ports(settings)
     workers = range(settings.worker_port, settings.worker_port + settings.workers)
     ports = [("MESH_WEB_PORT", settings.web_port)]
     ports += [("MESH_WORKER_PORT", port) for port in workers]
     ports += [(f"MESH_{name.upper()}_PORT", port) for name, port in mocks.items()]
-    parts = [laptop.Task("mocks", f"http://127.0.0.1:{port}/health") for port in mocks.values()][:1]
-    parts += [
-        laptop.Task("worker", f"{here}:{port}/", {"MESH_WORKER_PORT": str(port)})
-        for port in workers
-    ]
-    parts.append(laptop.Task("web", f"{here}:{settings.web_port}/health/ready"))
+    tasks = []
+    if mocks:
+        answers = tuple(f"http://127.0.0.1:{port}/health" for port in mocks.values())
+        tasks.append(laptop.Task("mocks", answers))
+    for port in workers:
+        tasks.append(laptop.Task("worker", (f"{host}:{port}/",), {"MESH_WORKER_PORT": str(port)}))
+    tasks.append(laptop.Task("web", (f"{host}:{settings.web_port}/health/ready",)))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         with laptop.system(
             settings.data_dir,
-            nats=not own.broker_url,
-            redis=not own.redis_url,
+            nats=not configured.broker_url,
+            redis=not configured.redis_url,
             ports=ports,
-            parts=parts,
+            tasks=tasks,
             say=say,
         ) as processes:
             yield processes

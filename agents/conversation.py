@@ -35,6 +35,8 @@ def setup(mesh: Mesh, sessions: Sessions) -> None:
             await mesh.reply(entry.reply)
             return None
         sessions.put(entry.session)
+        if entry.following is not None:
+            await mesh.send(entry.following)
         if entry.kind == "wait":
             return None
         return prepare(message, entry.session)

@@ -29,10 +29,10 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Task:
-    """A process of our own: a command of `app.py`, and the URL that answers once it is ready."""
+    """A process of our own: a command of `app.py`, and URLs that all answer once it is ready."""
 
     command: str
-    ready_url: str
+    ready_urls: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -40,7 +40,7 @@ class Part(Server):
     """A task's process; its log is below `<data_dir>/logs`."""
 
     def __init__(self, task: Task, data_dir: Path, environment: Mapping[str, str]) -> None:
-        super().__init__(data_dir / "logs", urlsplit(task.ready_url).port or 0)
+        super().__init__(data_dir / "logs", urlsplit(task.ready_urls[0]).port or 0)
         self.task = task
         self.name = task.command
         self._environment = {**environment, **task.environment}
@@ -60,12 +60,16 @@ class Part(Server):
         return {**os.environ, **self._environment}
 
     def ready(self) -> bool:
-        """Say whether the part answers over HTTP with a success."""
-        try:
-            with urllib.request.urlopen(self.task.ready_url, timeout=1) as answer:  # noqa: S310 - ours
-                return bool(answer.status == 200)
-        except OSError:
-            return False
+        """Say whether every URL of the task answers with a success."""
+        return all(map(_answers, self.task.ready_urls))
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=1) as answer:  # noqa: S310 - ours
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 def addresses(data_dir: Path) -> dict[str, str]:
@@ -86,7 +90,7 @@ def system(
     nats: bool,
     redis: bool,
     ports: Iterable[tuple[str, int]],
-    parts: Iterable[Task],
+    tasks: Iterable[Task],
     say: Say,
 ) -> Iterator[list[Server]]:
     """Run the embedded servers that are wanted and the parts of the app; yield all processes.
@@ -113,7 +117,7 @@ def system(
             {"nats": "MESH_BROKER_URL", "redis": "MESH_REDIS_URL"}[name]: url
             for name, url in urls.items()
         }
-        started = [Part(task, data_dir, environment) for task in parts]
+        started = [Part(task, data_dir, environment) for task in tasks]
         for part in started:
             stack.callback(part.stop)
             part.launch()
@@ -137,7 +141,8 @@ def _is_claimed(data_dir: Path) -> bool:
 @contextlib.contextmanager
 def _claimed(data_dir: Path) -> Iterator[None]:
     """Hold `data_dir` for ourselves; ServerError when another process holds it."""
-    data_dir.mkdir(parents=True, exist_ok=True)
+    # What customers write is kept here: for its owner's eyes alone.
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (data_dir / LOCK_FILE).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -153,6 +153,8 @@ async def angry_customer(who: CastMember, chat: Conversation, shop: Shop) -> Non
     turn.must(turn.reply["intent"] == "delivery_delay", "the intent delivery_delay")
     turn.must_say(order, parcel["tracking_id"], day(parcel["estimated_delivery"]))
     turn.must_have_done("trace_parcel")
+    traced = await shop.parcel(order)
+    turn.must(len(traced["events"]) > len(parcel["events"]), "the search in the carrier's events")
     turn.must(turn.reply["state"] in ("answered", "escalated"), "an answer or a human")
 
 

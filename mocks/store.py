@@ -178,6 +178,9 @@ class Store:
             self._forget(self.investigations, parcels)
             self._forget(self.orders, [customer_id])
             self._forget(self.issues, [customer_id])
+            # What was done is undone, so the answers given for it must not be repeated.
+            for name in (customer_id, *parcels, *(order.removeprefix("#") for order in orders)):
+                self._db.execute("DELETE FROM answers WHERE instr(scope, ?) > 0", (f"/{name}/",))
             self._db.executemany(
                 "INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?, 0)",
                 [

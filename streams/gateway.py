@@ -24,14 +24,13 @@ from streams.bridge.layout import (
     stream_name,
     subject,
 )
-from streams.bridge.topics import TopicSpec, declare
 from streams.errors import MeshError
 from streams.message import Message
 from streams.presence import Pulse, progress_subject, pulse_subject
 from streams.reply import Progress, Reply
 from streams.settings import Settings
 from streams.slip import CONVERSATION
-from streams.topics import REPLIES, topics
+from streams.topics import REPLIES, declare_topics
 
 log = logging.getLogger(__name__)
 
@@ -102,28 +101,13 @@ class Gateway:
         self._client = await connect(self._options, name="mesh gateway")
         while not self.declared:
             try:
-                await self._declare(self._client)
+                await declare_topics(self._client.jetstream(), self.settings)
+                self.declared = True
             except (NatsError, BridgeError, TimeoutError) as error:
                 # A broker that is starting or electing answers so; wrong rights do too, and the
                 # log is where people look for both.
                 log.warning("the topics cannot be declared yet: %s", error)
                 await asyncio.sleep(DECLARE_AGAIN)
-
-    async def _declare(self, client: Client) -> None:
-        """Create the two topics that pages use, if no worker was there before us."""
-        described = topics(self.settings)
-        for name, keyed in ((CONVERSATION, False), (REPLIES, True)):
-            spec = TopicSpec(
-                name,
-                self.settings.partitions,
-                prefix=self.settings.prefix,
-                key_in_subject=keyed,
-                max_age=described[name].retention_seconds,
-                replicas=self.settings.replicas,
-                owner="gateway",
-            )
-            await declare(client.jetstream(), spec)
-        self.declared = True
 
     async def close(self) -> None:
         """Close the connection, or stop trying to make one."""

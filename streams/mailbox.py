@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -24,7 +25,6 @@ from streams.topics import (
     JOURNAL,
     MAILBOXES,
     REPLIES,
-    REPLIES_CONFIG,
     actor_name,
     topics,
 )
@@ -73,7 +73,7 @@ class Mesh:
             value_serializer=REPLY_CODEC,
             partitions=settings.partitions,
             retention=described[REPLIES].retention_seconds,
-            config=REPLIES_CONFIG,
+            config={"nats.key_in_subject": described[REPLIES].key_in_subject},
         )
         self.presence = Presence(app, settings)
 
@@ -92,6 +92,7 @@ class Mesh:
             # Faust's logs and pages name an agent by its function.
             worker.__name__ = worker.__qualname__ = actor_name(subject)
             worker.__module__ = work.__module__
+            worker.__doc__ = sys.modules[work.__module__].__doc__
             self.app.agent(
                 self.topics[subject],
                 name=subject,

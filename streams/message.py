@@ -34,7 +34,7 @@ class Hop(BaseModel):
     actor: str
     started_at: datetime
     duration_ms: float = 0
-    outcome: Literal["done", "rerouted", "held", "retry", "failed"] = "done"
+    outcome: Literal["done", "rerouted", "retry", "failed"] = "done"
     added: Json = Field({}, description="The payload slots this hop filled, with their values.")
     exchanges: list[Exchange] = []
     notes: list[str] = Field([], description="What people should know, such as 'rules answered'.")

@@ -115,7 +115,7 @@ class Settings(BaseSettings):
             return key.encode()
         path = self.data_dir / "secret_key"
         if not path.exists():
-            self.data_dir.mkdir(parents=True, exist_ok=True)
+            self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             draft = self.data_dir / f"secret_key.{secrets.token_hex(4)}"
             with open(draft, "x", opener=_private) as new:
                 new.write(secrets.token_urlsafe(48))

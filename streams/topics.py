@@ -1,9 +1,14 @@
 """Every topic of the mesh, with what it is kept for: one place for workers and pages alike."""
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
+
+from mode import Service
+from nats.js import JetStreamContext
 
 from streams import slip
+from streams.bridge.connection import connect, parse_url
+from streams.bridge.topics import TopicSpec, declare
 from streams.settings import Settings
 
 Kind = Literal["mailbox", "journal", "replies", "dead letters"]
@@ -35,10 +40,8 @@ class Topic:
     name: str
     kind: Kind
     retention_seconds: float
-
-
-#: Replies carry the session in their subject, so that a page hears of its own sessions only.
-REPLIES_CONFIG: Final = {"nats.key_in_subject": True}
+    #: Replies carry the session in their subject: a page hears of its own sessions only.
+    key_in_subject: bool = False
 
 
 def topics(settings: Settings) -> dict[str, Topic]:
@@ -46,10 +49,44 @@ def topics(settings: Settings) -> dict[str, Topic]:
     listed = [Topic(name, "mailbox", DAY) for name in MAILBOXES]
     listed += [
         Topic(JOURNAL, "journal", settings.journal_days * DAY),
-        Topic(REPLIES, "replies", settings.reply_days * DAY),
+        Topic(REPLIES, "replies", settings.reply_days * DAY, key_in_subject=True),
         Topic(DEAD_LETTERS, "dead letters", 10 * 365 * DAY),
     ]
     return {topic.name: topic for topic in listed}
+
+
+async def declare_topics(js: JetStreamContext, settings: Settings) -> None:
+    """Create every topic that is not there yet; raises what `streams.bridge.topics.declare` does.
+
+    Pages and workers both do it before anything else, so that it does not matter who is first.
+    """
+    for topic in topics(settings).values():
+        spec = TopicSpec(
+            topic.name,
+            settings.partitions,
+            prefix=settings.prefix,
+            key_in_subject=topic.key_in_subject,
+            max_age=topic.retention_seconds,
+            replicas=settings.replicas,
+            owner="mesh",
+        )
+        await declare(js, spec)
+
+
+class TopicDeclaration(Service):
+    """Declares the topics when a worker starts, before its first event."""
+
+    def __init__(self, settings: Settings, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.settings = settings
+
+    async def on_start(self) -> None:
+        """Connect, declare, and leave again."""
+        client = await connect(parse_url(self.settings.broker_url), name="topics")
+        try:
+            await declare_topics(client.jetstream(), self.settings)
+        finally:
+            await client.close()
 
 
 def actor_name(subject: str) -> str:

@@ -27,6 +27,7 @@ from streams.settings import Settings
 log = logging.getLogger(__name__)
 
 SCHEMA_VERSION: Final = 1
+AGAIN_SECONDS: Final = 5.0
 
 _SCHEMA: Final = """
 CREATE TABLE conversations (
@@ -62,7 +63,7 @@ class History:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._connection() as db:
             db.execute("PRAGMA journal_mode = WAL")
             with _transaction(db):
@@ -235,6 +236,15 @@ class HistoryProjection(Service):
         self.history = await asyncio.to_thread(History, path)
 
     @Service.task
+    async def _keep_following(self) -> None:
+        while not self.should_stop:
+            try:
+                await self._follow()
+            except Exception:
+                # A view that fails must not stop the chats; it goes on from its position.
+                log.exception("the history cannot follow the journal, trying again")
+                await self.sleep(AGAIN_SECONDS)
+
     async def _follow(self) -> None:
         client = await connect(parse_url(self.settings.broker_url), name="history")
         try:

@@ -5,7 +5,7 @@ wait in the session. A turn that comes again, after a crash or from an impatient
 recognised by its id.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
@@ -24,7 +24,7 @@ from streams.slip import CONVERSATION
 ABANDONED_AFTER: Final = timedelta(minutes=15)
 
 #: Turns that a session still recognises when they come again.
-REMEMBERED_TURNS: Final = 50
+REMEMBERED_TURNS: Final = 20
 
 
 class TooManyWaiting(MeshError):
@@ -82,6 +82,7 @@ class Entry:
     kind: Literal["start", "wait", "repeat"]
     session: Session
     reply: Reply | None = None
+    following: Message | None = None  # a turn that waited for one that never came back
 
 
 def enter(session: Session | None, message: Message, now: datetime, *, pending_turns: int) -> Entry:
@@ -95,7 +96,17 @@ def enter(session: Session | None, message: Message, now: datetime, *, pending_t
     if reply := session.done.get(message.id):
         return Entry("repeat", session, reply)
     active = session.active
-    if active is not None and active.id != message.id and not _abandoned(session, now):
+    if active is not None and active.id != message.id and _abandoned(session, now):
+        active = None
+        if session.waiting and session.waiting[0].id != message.id:
+            # Those that waited go first, and the newcomer behind them.
+            first, *others = session.waiting
+            session = session.model_copy(
+                update={"active": first, "active_since": now, "waiting": others}
+            )
+            entry = enter(session, message, now, pending_turns=pending_turns)
+            return replace(entry, following=first)
+    if active is not None and active.id != message.id:
         if any(waiting.id == message.id for waiting in session.waiting):
             return Entry("wait", session)
         if len(session.waiting) >= pending_turns:
@@ -164,14 +175,15 @@ def leave(
     done = {**session.done, message.id: reply}
     changes: dict[str, Any] = {
         "updated_at": now,
-        "state": reply.state,
         "replies": reply.sequence,
         "history": history[-2 * history_turns :],
-        "awaiting": plan.confirm if plan and reply.state == "awaiting_confirmation" else [],
         "done": dict(list(done.items())[-REMEMBERED_TURNS:]),
     }
     if was_active:
+        asked = plan is not None and reply.state == "awaiting_confirmation"
         changes |= {
+            "state": reply.state,
+            "awaiting": plan.confirm if plan is not None and asked else [],
             "active": following,
             "active_since": now if following else None,
             "waiting": session.waiting[1:],

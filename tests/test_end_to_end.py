@@ -23,10 +23,12 @@ from playwright.async_api import expect
 from mocks.cast import ANGRY, CAST, POLITE
 from mocks.laptop import addresses
 from mocks.servers import free_port
+from streams.bridge.connection import connect, parse_url
+from streams.bridge.layout import stream_name
 from streams.gateway import Gateway
 from streams.message import Message
 from streams.reply import Reply
-from streams.topics import JOURNAL, REPLIES
+from streams.topics import JOURNAL, REPLIES, topics
 from tables.history import History
 from tests.browser import chromium, needs_browser
 from tests.faust_apps import records
@@ -122,6 +124,18 @@ async def test_a_customer_writes_in_the_page_and_reads_the_answer(mesh: WholeMes
         await page.get_by_role("button", name="No").click()
         await expect(page.locator(".theirs .text")).to_have_count(2, timeout=30_000)
         await expect(page.locator(".theirs .text").last).not_to_contain_text("Shall I")
+
+
+async def test_topics_are_kept_as_long_as_the_settings_say(mesh: WholeMesh) -> None:
+    settings = mesh.settings()
+    client = await connect(parse_url(settings.broker_url), name="test")
+    try:
+        await ask(mesh, QUESTION)
+        for topic in topics(settings).values():
+            info = await client.jetstream().stream_info(stream_name(settings.prefix, topic.name))
+            assert info.config.max_age == topic.retention_seconds, topic.name
+    finally:
+        await client.close()
 
 
 async def test_a_conversation_goes_on_with_its_session(mesh: WholeMesh) -> None:

@@ -17,6 +17,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from streams.message import ID_PATTERN
+from web.cards import mask_cards
 from web.errors import ApiError
 
 MAX_SEQUENCE: Final = 2**53  # the largest whole number that JavaScript counts exactly
@@ -44,7 +45,7 @@ def _message_text(text: str, info: ValidationInfo) -> str:
             "must not have more than {limit} characters, this has {length}",
             {"limit": limit, "length": len(text)},
         )
-    return text
+    return mask_cards(text)
 
 
 def _address_only(value: Any) -> Any:

@@ -78,7 +78,7 @@ def settings(nats_url: str, prefix: str, tmp_path: Path) -> Settings:
 async def connected(settings: Settings) -> AsyncIterator[Gateway]:
     gateway = Gateway(settings)
     await gateway.start()
-    await until(lambda: gateway.connected, "the gateway being connected")
+    await until(lambda: gateway.declared, "the gateway being connected")
     try:
         yield gateway
     finally:

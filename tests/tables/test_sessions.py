@@ -176,6 +176,28 @@ def test_a_turn_that_never_came_back_does_not_block_its_session_for_ever() -> No
     assert enter(session, turn(2), later, pending_turns=1).kind == "start"
 
 
+def test_those_that_waited_for_a_lost_turn_go_before_a_newcomer() -> None:
+    session = open_with(turn(1), turn(2), turn(3))
+    later = NOW + ABANDONED_AFTER + timedelta(seconds=1)
+    entry = enter(session, turn(4), later, pending_turns=9)
+    assert entry.kind == "wait"
+    assert entry.following is not None
+    assert entry.following.id == "t2"
+    assert entry.session.active == entry.following
+    assert [m.id for m in entry.session.waiting] == ["t3", "t4"]
+    started = enter(entry.session, entry.following, later, pending_turns=9)
+    assert (started.kind, started.following) == ("start", None)
+
+
+def test_a_turn_refused_at_the_door_leaves_what_waits_for_a_yes() -> None:
+    asked = turn(1)
+    asked.payload.plan = Plan(confirm=[PlannedAction(id="t1-1", kind="cancel_order")])
+    session = close(open_with(asked), asked, "awaiting_confirmation")
+    session = enter(session, turn(2), NOW, pending_turns=1).session
+    refused = leave(session, turn(3), reply_to(turn(3), "failed"), NOW, history_turns=5)
+    assert [action.id for action in refused.session.awaiting] == ["t1-1"]
+
+
 def test_an_old_turn_is_forgotten_at_last() -> None:
     session = None
     for number in range(REMEMBERED_TURNS + 5):

@@ -31,7 +31,7 @@ async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
     """A connected gateway."""
     gateway = Gateway(settings)
     await gateway.start()
-    await until(lambda: gateway.connected)
+    await until(lambda: gateway.declared)
     yield gateway
     await gateway.close()
 
