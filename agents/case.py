@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
+from typing import Final
 
 from agents.language import plain
-from agents.particulars import series
+from agents.particulars import picks_all, series
 from agents.shop import payment_method
 from streams.payload import (
     Context,
@@ -193,6 +194,8 @@ def orders_for(case: Case, draft: Draft, fits: Callable[[Order], bool], done: st
         draft.ask(f"I cannot find {wrong} among your orders. Which order do you mean?")
         return []
     fitting = [order for order in case.focus if fits(order)]
+    if len(fitting) > 1 and picks_all(case.text):
+        return fitting
     if len(fitting) > 1:
         choice = series((order_in_words(order) for order in fitting), "or")
         draft.ask(f"Which order should be {done}: {choice}?")
@@ -207,6 +210,27 @@ def order_in_words(order: Order) -> str:
     """Return an order's id with the names of what is in it."""
     names = series(str(item.get("name", "")) for item in order.items)
     return f"{order.id} ({names})" if names else order.id
+
+
+#: How an order stands, after the words "order #W1 is"; other statuses speak for themselves.
+_STANDING: Final = {
+    "processed": "being prepared for shipping already",
+    "shipped": "on its way already",
+    "delivered": "delivered already",
+    "cancelled": "cancelled already",
+    "return requested": "on its way back to us already: its return is set up",
+    "returned": "returned already",
+    "exchange requested": "being exchanged already",
+}
+
+#: Orders that nothing can be done about any more, however long one waits.
+_SETTLED: Final = frozenset({"cancelled", "return requested", "returned", "exchange requested"})
+
+
+def standing(order: Order, rule: str) -> str:
+    """Return how an order stands, with the rule that it meets unless it is settled anyway."""
+    told = f"order {order.id} is {_STANDING.get(order.status, order.status)}"
+    return told if order.status in _SETTLED else f"{told}: {rule}"
 
 
 def is_vip(case: Case) -> bool:

@@ -204,7 +204,11 @@ async def _products(gathering: _Gathering, payload: Payload, orders: list[Order]
         wanted = list(ids)[:PRODUCTS_CARRIED]
         answers = await asyncio.gather(*(_product(gathering, one) for one in wanted))
         found = [product for products in answers for product in products]
-    if wishes & _ASKS_FOR_PRODUCTS:
+    own = _asks_about_own(payload) and (
+        particulars.asks_what_was_paid(payload.text)
+        or particulars.orders_named(payload.text, orders)
+    )
+    if wishes & _ASKS_FOR_PRODUCTS and not own:
         named = payload.intent.values("product") if payload.intent else []
         found += await _search(gathering, " ".join(named) or payload.text[:_WORDS_SEARCHED])
     unique = {product.id: product for product in found}
@@ -240,10 +244,24 @@ def focus(payload: Payload, orders: list[Order], parcels: list[Parcel]) -> list[
     if _named(payload.intent):
         # Also if it is none of the customer's own: another order must not take its place.
         return _own_named(payload.intent, orders)
+    written = {*_ORDER_ID.findall(payload.text.upper())}
+    if by_id := [order for order in orders if order.id in written]:
+        return by_id  # "the invoice for #W1": whoever reads numbers may take it for the invoice's
+    if particulars.asks_for_orders(payload.text):
+        return orders
     if awaited := _awaited(payload, orders):
         return awaited
+    if particulars.picks_all(payload.text) and (offered := _offered(payload, orders)):
+        return offered
+    if particulars.means_the_other(payload.text):
+        before = _discussed_last(payload, orders)
+        # What was just spoken of is meant by nobody who says "the other one".
+        orders = [order for order in orders if order is not before]
+        return _fitting(payload, orders, parcels) or orders[:1]
     fitting = _fitting(payload, orders, parcels)
     with_items = particulars.orders_named(payload.text, orders)
+    if with_items and _asks_about_own(payload):
+        return with_items
     if with_items:
         # "My headset" may have been bought twice: the wish tells which, if it can.
         return [order for order in with_items if order in fitting] or with_items
@@ -285,10 +303,17 @@ def _bare(number: str) -> str:
 
 def _awaited(payload: Payload, orders: list[Order]) -> list[Order]:
     """Return the orders that a yes or a no is about."""
-    if payload.intent is None or payload.intent.confirmation is None:
+    if particulars.confirmed_by(payload) is None:
         return []
     ids = {action.order_id for action in payload.awaiting}
     return [order for order in orders if order.id in ids]
+
+
+def _offered(payload: Payload, orders: list[Order]) -> list[Order]:
+    """Return the orders that the bot's last words named."""
+    said = next((line.text for line in reversed(payload.history) if line.role != "customer"), "")
+    named = {*_ORDER_ID.findall(said)}
+    return [order for order in orders if order.id in named]
 
 
 def _discussed_last(payload: Payload, orders: list[Order]) -> Order | None:
@@ -299,6 +324,12 @@ def _discussed_last(payload: Payload, orders: list[Order]) -> Order | None:
         if named:
             return own[named.pop()] if len(named) == 1 else None
     return None
+
+
+def _asks_about_own(payload: Payload) -> bool:
+    """Say whether a product question is about what was ordered, not about the catalogue."""
+    asks = _wishes(payload.intent) & _ASKS_FOR_PRODUCTS
+    return bool(asks) and particulars.asks_about_own(payload.text)
 
 
 def _wishes(intent: Intent | None) -> frozenset[IntentName]:

@@ -7,9 +7,11 @@ gives the turn to the escalation router. Each way leads forward: what is sent ba
 
 from typing import Final
 
-from agents.case import Case, Draft
-from agents.particulars import series
-from agents.policy import POLICY
+from agents import particulars
+from agents.case import Case, Draft, order_in_words
+from agents.language import pattern
+from agents.particulars import confirmed_by, series
+from agents.policy import POLICY, explains
 from streams.mailbox import Mesh
 from streams.message import Message
 from streams.payload import IntentName, Payload, Plan, PlannedAction, Utterance
@@ -61,18 +63,59 @@ def decide(payload: Payload, turn_id: str) -> Plan:
     """Return the plan for a turn. Pure: the same payload gives the same plan."""
     case, draft = Case(payload), Draft(turn_id)
     answered = _answer_to_confirmation(case, draft)
+    if CALL_BACK.search(case.said):
+        draft.hand_over("the customer asks to be called back")
+        return _plan(draft)
+    listing = particulars.asks_for_orders(payload.text) and case.customer is not None
+    if listing:
+        _list_orders(case, draft)
     for wish in _wishes_left(case, answered):
         if case.customer is None and wish not in _NEEDS_NO_ACCOUNT:
             draft.ask(ASK_OTHER_ACCOUNT if payload.email else ASK_ACCOUNT)
         elif _is_a_guess(case) and wish is not IntentName.HUMAN_AGENT:
-            if not answered:
+            if not answered and not listing:
                 draft.ask(CLARIFY)
                 draft.because("what the customer wants is not clear")
-        elif wish in POLICY:
+        elif wish in POLICY and not explains(case, draft, wish):
             POLICY[wish](case, draft)
+    if payload.intent and payload.intent.confirmation == "no":
+        _drop_refused(case, draft)
     _one_of_each(draft)
     _weigh_escalation(case, draft)
+    _mention_handover(case, draft)
     return _plan(draft)
+
+
+def _list_orders(case: Case, draft: Draft) -> None:
+    """Tell how every order stands, where the wish would not have it told anyway."""
+    told = {IntentName.ORDER_STATUS, IntentName.DELIVERY_STATUS, IntentName.DELIVERY_DELAY}
+    if told & {*case.wishes()} and not _is_a_guess(case):
+        return
+    for order in case.focus:
+        draft.because(f"order {order_in_words(order)}: {order.status}")
+    if not case.focus:
+        draft.because("there is no order on your account")
+
+
+def _drop_refused(case: Case, draft: Draft) -> None:
+    """Do not offer once more the very thing that was said no to."""
+    refused = [(one.kind, one.order_id, one.arguments) for one in case.payload.awaiting]
+    draft.confirm = [
+        one for one in draft.confirm if (one.kind, one.order_id, one.arguments) not in refused
+    ]
+
+
+def _mention_handover(case: Case, draft: Draft) -> None:
+    """Remind of what our team has been given: they have not forgotten it, nor have we."""
+    if draft.colleague or case.wishes() == [IntentName.FEEDBACK_THANKS]:
+        return
+    for issue in case.context.past_issues:
+        if issue.status == "open" and issue.subject.startswith("Handover"):
+            draft.because(
+                f"there is an open ticket {issue.id} of yours with our team, who will get in "
+                "touch by e-mail"
+            )
+            return
 
 
 def _plan(draft: Draft) -> Plan:
@@ -137,7 +180,7 @@ _WISH_OF: Final = {
 def _answer_to_confirmation(case: Case, draft: Draft) -> bool:
     """Take up what waits for a yes. Return whether the customer answered it."""
     awaiting = case.payload.awaiting
-    answer = case.payload.intent.confirmation if case.payload.intent else None
+    answer = confirmed_by(case.payload)
     if not awaiting:
         return False
     if answer is None:
@@ -164,14 +207,65 @@ def _answer_to_confirmation(case: Case, draft: Draft) -> bool:
 def _wishes_left(case: Case, answered: bool) -> list[IntentName]:
     """Return the wishes to plan for: all, or those beyond the answer to a confirmation."""
     wishes = case.wishes()
-    if not answered:
-        return wishes or [IntentName.OTHER]
     awaiting = case.payload.awaiting
+    if not answered:
+        if wishes in ([], [IntentName.OTHER]) and particulars.picks_all(case.text):
+            wishes = _asked_about(case.payload.history)
+        return wishes or [IntentName.OTHER]
+    if confirmed_by(case.payload) == "no" and _brings_a_detail(case):
+        real: list[IntentName] = [wish for wish in wishes if wish != IntentName.OTHER]
+        if real:
+            return real
+        return [_MAIN_WISH[one.kind] for one in awaiting[:1] if one.kind in _MAIN_WISH]
     about = {action.order_id for action in awaiting}
     if case.names_orders and any(order.id not in about for order in case.focus):
         return wishes  # "no, cancel the other one: …"
     spent = {wish for action in awaiting for wish in _WISH_OF.get(action.kind, set())}
     return [wish for wish in wishes if wish not in spent and wish is not IntentName.OTHER]
+
+
+def _brings_a_detail(case: Case) -> bool:
+    """Say whether a "no" tells also what is wanted instead: another item, variant or address."""
+    about = {action.order_id for action in case.payload.awaiting}
+    items = [item for order in case.focus if order.id in about for item in order.items]
+    return bool(
+        _DETAIL.search(case.said)
+        or particulars.items_named(case.text, items)
+        or particulars.address_in(case.text, None)
+    )
+
+
+def _asked_about(history: list[Utterance]) -> list[IntentName]:
+    """Return the wish that the bot's last words asked about, if they asked which is meant."""
+    said = next((line.text for line in reversed(history) if line.role != "customer"), "")
+    return [wish for words, wish in _WHICH.items() if words in said][:1]
+
+
+_WHICH: Final = {
+    "should be cancelled": IntentName.CANCEL_ORDER,
+    "should be changed": IntentName.MODIFY_ORDER,
+    "should be returned": IntentName.RETURN_REQUEST,
+    "would you like to return": IntentName.RETURN_REQUEST,
+    "should be exchanged": IntentName.EXCHANGE,
+}
+_MAIN_WISH: Final = {
+    "cancel_order": IntentName.CANCEL_ORDER,
+    "modify_address": IntentName.MODIFY_ORDER,
+    "modify_items": IntentName.MODIFY_ORDER,
+    "modify_payment": IntentName.MODIFY_ORDER,
+    "return_items": IntentName.RETURN_REQUEST,
+    "exchange_items": IntentName.EXCHANGE,
+    "update_profile": IntentName.PROFILE_UPDATE,
+}
+_DETAIL: Final = pattern(
+    "just", "only", "instead", "rather", "first one", "second one", "last one", "size \\w+",
+    "the (?:first|second|last)", "except", "keep",
+)  # fmt: skip
+CALL_BACK: Final = pattern(
+    "call(?:ing|ed)? (?:me|us) back", "call-?back",
+    "(?:please|can you|could you) (?:call|phone|ring) me",
+    "when (?:will|do|are|is) (?:you|someone|somebody|they|a \\w+)(?: going to)? (?:call|phone)",
+)  # fmt: skip
 
 
 def _is_a_guess(case: Case) -> bool:

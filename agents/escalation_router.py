@@ -39,9 +39,22 @@ from streams.trace import note
 #: Further tries of a failed actor that this router grants, on top of the mailbox's own.
 RETRIES: Final = 1
 
+_TOO_MANY: Final = "TooManyWaiting"
+
+STILL_WORKING: Final = (
+    "I am still working on your earlier messages; please wait for my answers, then send this again."
+)
+
 #: Failures that would be the same the next time, or that the mailbox has retried enough.
 _POINTLESS: Final = frozenset(
-    {"ShopUnavailable", "ShopRefused", "UnknownSubject", "HopLimitExceeded", "Undecodable"}
+    {
+        "ShopUnavailable",
+        "ShopRefused",
+        "UnknownSubject",
+        "HopLimitExceeded",
+        "Undecodable",
+        _TOO_MANY,
+    }
 )
 
 #: What the shop takes as the text of a ticket.
@@ -57,7 +70,9 @@ async def handle(message: Message, shop: Shop) -> Message:
         return retried(message, reason)
     if way == "fallback":
         escalation = Escalation(kind="fallback", reason=reason)
-        return _closed(message, escalation, fallback_reply(message.payload))
+        waits = message.error is not None and message.error.kind == _TOO_MANY
+        text = STILL_WORKING if waits else fallback_reply(message.payload)
+        return _closed(message, escalation, text)
     summary = summarize(message, reason)
     ticket = await _open_ticket(message, shop, reason, summary)
     escalation = Escalation(
@@ -81,7 +96,7 @@ def choose(message: Message) -> tuple[_Way, str]:
     if failure.actor == actor_name(RESPONSE_AGGREGATOR):
         # Nothing can be closed where closing fails. The mailbox buries it, for people to redrive.
         raise MeshError(f"the turn cannot be closed: {reason}")
-    if _needs_a_person(message):
+    if failure.kind != _TOO_MANY and _needs_a_person(message):
         return "handover", reason
     return "fallback", reason
 
@@ -208,14 +223,19 @@ def _closed(message: Message, escalation: Escalation, text: str) -> Message:
 def handover_reply(message: Message, ticket: str | None) -> str:
     """Return what the customer is told when a colleague takes over."""
     payload = message.payload
-    number = f" Your ticket number is {ticket}." if ticket else ""
+    whose = f"ticket {ticket}" if ticket else "your message"
+    reach = (
+        "They will get in touch with you by e-mail."
+        if payload.email
+        else "Please tell us your e-mail address, so that they can reach you."
+    )
     asked = payload.intent is not None and payload.intent.name == IntentName.HUMAN_AGENT
     parts = [
         "" if asked and message.error is None else _sorry(payload),
         *([] if asked else _known(payload)),
         *_done_in_words(message),
-        f"I am handing this over to a colleague, who can see our conversation and will answer "
-        f"you here.{number}",
+        f"I am handing this over to our team: they have {whose} and can see our conversation. "
+        f"{reach}",
     ]
     return " ".join(part for part in parts if part)
 

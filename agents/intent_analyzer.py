@@ -15,7 +15,7 @@ from typing import Final, Literal
 
 from agents.entities import extract
 from agents.intent_lexicon import AROUND, CONCEPTS, DESCRIPTIONS, KNOWN, RULES
-from agents.language import Concepts, listed, pattern, plain, words
+from agents.language import Concepts, lets_it_be, listed, pattern, plain, words
 from agents.llm import Model
 from streams import slip
 from streams.errors import ModelUnavailable
@@ -83,6 +83,7 @@ _CALIBRATION: Final = (
 NOTHING_FOUND: Final = 0.35
 FOLLOW_UP: Final = 0.8  # a follow-up's topic is likely still that of the turn before
 ALSO_FROM: Final = 2.5
+_POLITE: Final = frozenset({IntentName.FEEDBACK_THANKS, IntentName.OTHER})
 MODEL_DISCOUNT: Final = 0.9  # models are surer of themselves than they are right
 
 # Different names for what customers mix freely: no second wish beside each other.
@@ -124,12 +125,13 @@ _WEAK_YES: Final = listed(
     "please right great perfect fine correct exactly certainly absolutely definitely"
 )
 _NO: Final = pattern(
-    r"n", r"no+", r"nope", r"nah", r"not? (?:now|yet|really|at all|anymore)", r"no way", r"never",
-    r"don't", r"do not", r"dont", r"stop", r"cancel that", r"forget (?:it|about it)", r"negative",
-    r"never ?mind", r"leave it", r"keep (?:it|the order|my order)", r"i(?:'ve| have)? changed my "
-    r"mind", r"i'd rather not", r"rather not", r"hold (?:on|off)", r"wait", r"not (?:that|this) "
-    r"one",
-    r"incorrect", r"that's (?:wrong|not right|not it|incorrect)", r"wrong", r"absolutely not",
+    r"n", r"no+", r"nope", r"nah", r"not? (?:now|yet|really|at all|anymore)", r"no way",
+    r"never(?=\W*$)", r"don't", r"do not", r"dont", r"stop(?=\s*(?:$|[.,!;]))",
+    r"stop (?:it|that|this|please|now)", r"cancel that", r"forget (?:it|about it)", r"negative",
+    r"never ?mind", r"nvm", r"leave it", r"keep (?:it|the order|my order)",
+    r"i(?:'ve| have)? changed my mind", r"i'd rather not", r"rather not", r"hold (?:on|off)",
+    r"wait", r"not (?:that|this) one", r"incorrect", r"that's (?:wrong|not right|not it|incorrect)",
+    r"wrong", r"absolutely not",
     r"of course not", r"certainly not", r"definitely not", r"please don't",
 )  # fmt: skip
 _NO_TROUBLE: Final = pattern(
@@ -137,9 +139,17 @@ _NO_TROUBLE: Final = pattern(
     r"don't (?:worry|mind)", r"do not mind", r"no,? (?:that's|that is) (?:fine|ok(?:ay)?|all)",
     r"nothing else", r"don't (?:need|want) anything else",
 )  # fmt: skip
+# "No refund yet" and "no email came" tell of something that is not there; they refuse nothing.
+_NOTHING_THERE: Final = pattern(
+    r"(?:there is|there's|got|have|had|see|still|with|received|is) no", r"no (?:\w+ )?(?:refund|"
+    r"money|e-?mail|parcel|package|reply|response|answer|update|news|sign|trace|tracking|label|"
+    r"delivery|one|idea|order|credit|confirmation|word|letter|message|link)s?",
+    r"stop (?:\w+ing|send\w*)",
+)  # fmt: skip
 _UNSURE: Final = pattern(
     r"(?:don't|do not|dont) (?:\w+ )?(?:know|understand|care|remember|think)", r"not sure",
-    r"unsure", r"maybe", r"perhaps", r"no idea", r"depends", r"what do you mean", r"not certain",
+    r"unsure", r"whatever", r"maybe", r"perhaps", r"no idea", r"depends", r"what do you mean",
+    r"not certain",
 )  # fmt: skip
 # What follows a yes may make it a yes to something else.
 _CONDITION: Final = pattern(
@@ -149,6 +159,41 @@ _CONDITION: Final = pattern(
     r"size|colou?r|payment)", r"different", r"can you (?:also )?(?:change|use|send|refund)",
     r"(?:to|use|with|on|onto) my (?:other|new|paypal|gift|visa|mastercard|credit)",
 )  # fmt: skip
+
+
+# After a yes, a "but" may ask for haste or be polite; all else that it adds is a condition.
+_BUT: Final = re.compile(
+    r"\bbut\b(?! (?:please |pls |do |just |kindly |be |make it |i hope it is |as )*"
+    r"(?:hurry(?: up)?|quick(?:ly)?|fast|soon|now|right away|asap|thank(?:s| you)|thx|cheers)"
+    r"[\s\w.!]{0,12}$)"
+)
+# What turns a no, or half of a yes, into the same wish with another detail.
+_CORRECTION: Final = pattern(
+    r"just the", r"only", r"the (?:first|second|third|last|other|blue|black)", r"instead",
+    r"rather", r"make it", r"both", r"not the", r"except", r"(?:in )?size \w+",
+    r"keep the (?!order)\w+",
+)  # fmt: skip
+_ALL_OF_IT: Final = re.compile(
+    r"(?:yes,? )?(?:both|all)(?: of (?:them|it|these|those))?(?:,? please)?[\s.!]*"
+)
+DROPPED_IT: Final = 0.9
+CORRECTED: Final = 0.8
+
+# What points at something that was said before, where no other word does.
+_POINTERS: Final = listed(
+    """
+    first second third last latest older newer other both all every either neither none same that
+    those these this ones whole entire everything bigger larger smaller cheaper cheapest white black
+    red blue green grey gray silver gold brown pink purple orange yellow small medium large xl xxl
+    """
+)
+_FOLLOWS_UP: Final = re.compile(
+    r"(?:and |so |ok |okay )*(?:what about|how about|and (?:the|my|for|what)|"
+    r"same (?:for|with|goes)|the other|also (?:the|for|my))\b"
+)
+_MARKUP: Final = re.compile(r"[<>{}\[\]=\\]")
+# Of these alone, an answer to a question does not consist.
+_NO_ANSWER: Final = frozenset({"greeting", "bye", "areyou", "bot", "thanks", "praise", "ability"})
 
 
 def by_rules(
@@ -163,6 +208,8 @@ def by_rules(
     scores, also = _score(text)
     ranked = sorted(scores.items(), key=lambda item: (-item[1], item[0]))
     answer = confirmation(text) if awaiting else None
+    if len(awaiting) > 1 and _ALL_OF_IT.fullmatch(plain(text).strip()):
+        answer = "yes"
     if answer is not None:
         # The answer is about what was asked; a wish of its own in the same message comes after.
         about = INTENT_OF.get(awaiting[0].kind, IntentName.OTHER)
@@ -170,12 +217,22 @@ def by_rules(
         return Intent(
             name=about, confidence=0.95, also=wishes[:2], entities=entities, confirmation=answer
         )
+    if (
+        awaiting
+        and _corrects(text)
+        and not any(score >= ALSO_FROM and name not in AROUND for name, score in ranked)
+    ):
+        # "No wait, just the first one": the same wish again, with what has been said now.
+        about = INTENT_OF.get(awaiting[0].kind, IntentName.OTHER)
+        return Intent(name=about, confidence=CORRECTED, entities=entities)
+    if lets_it_be(text):
+        return Intent(name=IntentName.OTHER, confidence=DROPPED_IT, entities=entities)
     top = ranked[0] if ranked else None
     if (top is None or top[1] < 1.5 or (top[0] == IntentName.OTHER and top[1] < 2.5)) and (
         earlier := _topic(history)
     ):
         # "It is W1234567", "the blue one", after we asked: the topic is still the one before.
-        answers = bool(entities) or len(words(text)) <= 8
+        answers = bool(entities) or _may_answer(text, history)
         greets = top is not None and top[0] == IntentName.OTHER and not entities
         if answers and not greets:
             return earlier.model_copy(
@@ -201,6 +258,30 @@ def by_rules(
     )
 
 
+def _corrects(text: str) -> bool:
+    """Say whether the text takes up what was asked, with another detail."""
+    low = plain(text)
+    return len(words(low)) <= 14 and bool(_CORRECTION.search(low))
+
+
+def _may_answer(text: str, history: Sequence[Utterance]) -> bool:
+    """Say whether a short text without a wish of its own can be about what was said before."""
+    tokens = words(text)
+    if not tokens or len(tokens) > 8 or _MARKUP.search(text):
+        return False
+    if _FOLLOWS_UP.match(plain(text).strip()):
+        return True
+    asked = next((line.text for line in reversed(history) if line.role != "customer"), "")
+    if "?" not in asked:
+        return False
+    offered = {word for word in words(asked) if len(word) > 3}
+    found = {one for _, _, one in _LEXICON.find([_LEXICON.correct(token) for token in tokens])}
+    return bool(
+        found - _NO_ANSWER
+        or any(token.isdigit() or token in _POINTERS or token in offered for token in tokens)
+    )
+
+
 def confirmation(text: str) -> Literal["yes", "no"] | None:
     """Return the plain yes or no in `text`, or None where it is neither, or a yes with an if.
 
@@ -210,6 +291,8 @@ def confirmation(text: str) -> Literal["yes", "no"] | None:
     if len(low) > 400 or _UNSURE.search(low):
         return None
     low = _NO_TROUBLE.sub(" ", low)
+    if _NOTHING_THERE.search(low):
+        return None
     yes, no = _YES.search(low), _NO.search(low)
     if yes and no:
         between = low[min(yes.end(), no.end()) : max(yes.start(), no.start())]
@@ -218,10 +301,12 @@ def confirmation(text: str) -> Literal["yes", "no"] | None:
         # "No, please don't" is one; "yes, no, wait" and "ok, but don't cancel it" are neither.
         return "no" if yes[0] == "please" else None
     if no:
+        if _CORRECTION.search(low[no.end() :]) and not re.search(r"\bcancel\b", low):
+            return None  # "No wait, just the first one" is the same wish with another detail
         return "no" if len(words(low[: no.start()])) <= 4 else None
     if not yes or len(words(low[: yes.start()])) > 4:
         return None
-    if "?" in low or _CONDITION.search(low):
+    if "?" in low or _CONDITION.search(low) or _BUT.search(low[yes.end() :]):
         return None  # "Yes, but only the lamp" is not a yes to what was asked
     if yes[0] in _WEAK_YES and len(words(low)) > 3:
         return None  # "Please track my order" is a wish, "it was fine" a remark
@@ -366,7 +451,9 @@ def settle(rules: Intent, name: IntentName, sure: float, also: list[IntentName])
                 "source": "model",
             }
         )
-    model_wins = MODEL_DISCOUNT * sure >= rules.confidence
+    # A thank-you around a wish does not hide the wish, however sure the model is of it.
+    hides = name in _POLITE and rules.name not in AROUND
+    model_wins = MODEL_DISCOUNT * sure >= rules.confidence and not hides
     winner, loser = (name, rules.name) if model_wins else (rules.name, name)
     note(
         f"the model says {name} ({sure:.2f}), rules say {rules.name} ({rules.confidence:.2f}): "
@@ -383,10 +470,18 @@ def settle(rules: Intent, name: IntentName, sure: float, also: list[IntentName])
                 Alternative(name=rules.name, confidence=rules.confidence),
                 *(one for one in rules.alternatives if one.name != name),
             ][:3],
-            "also": [one for one in also if one != name],
+            "also": [one for one in _kept(name, also, rules) if one != name][:3],
             "source": "model",
         }
     )
+
+
+def _kept(name: IntentName, also: list[IntentName], rules: Intent) -> list[IntentName]:
+    """Return the further wishes where the model's `name` won: none that rules saw gets lost."""
+    rivals = [rules.name, *rules.also] if name in AROUND else rules.also
+    found = [one for one in rivals if one not in AROUND]
+    kin = [one for one in found if not any({one, name} <= group for group in _KIN)]
+    return list(dict.fromkeys([*also, *kin]))
 
 
 async def understand(payload: Payload, model: Model) -> Intent:

@@ -118,6 +118,23 @@ CONCEPTS: Final[dict[str, str]] = {
     "it, isn't here, not come, didn't get, did not get, never got, should have, supposed to, "
     "not came, waiting, still, still isn't, not shown, hasn't shown, didn't receive, did not "
     "receive, do not have my, missing",
+    "carrier": "which carrier, what carrier, which courier, what courier, who delivers, who is "
+    "delivering, who's delivering, carrier",
+    "list": "show me, show my, list, see all, see my, view my, all my, what have i, what did i, "
+    "which orders, what orders",
+    "orders": "orders, my purchases, order history, have i ordered, did i order",
+    "sendto": "send my order to, send my parcel to, send my package to, ship my order to, ship my "
+    "parcel to, ship my package to, deliver my order to, deliver my parcel to, deliver my package "
+    "to, deliver it to my, send it to my, ship it to my, send order to, ship order to, "
+    "send it to a different, deliver it to a different, deliver it to another, send it to another, "
+    "ship it to another, to my neighbour, to my neighbor, to my neighbors, to my office, "
+    "to my work",
+    "pastprice": "how much did i pay, what did i pay, did i pay for, how much i paid, how much "
+    "have i paid, how much was, what was the price, how much were, how much did the, "
+    "how much did it",
+    "mine": "my, i ordered, i bought, i have ordered, i've ordered, i purchased, i got",
+    "feature": "bluetooth, wireless, wired, cordless, waterproof, rechargeable, foldable, "
+    "washable, leather, cotton, wool, steel, ceramic, glass, vegan, noise cancelling",
     "late": "late, delay*, overdue, behind schedule, lost in, is lost, been lost, got lost, "
     "taking so long, taking forever, taking too long, not moving, "
     "stuck in transit, went missing, lost my, lost the, lost it, is late, it's late, running "
@@ -175,12 +192,18 @@ CONCEPTS: Final[dict[str, str]] = {
     "me a refund, credited to my, no progress, unable to see, still haven't, haven't got, "
     "visible, taking so long, hurry, appear, last week, a while ago, days ago, weeks ago, hasn't "
     "given, still hasn't, yet to, taking, as soon as possible, when do i, when can i, "
+    "did you refund, have you refunded, did you already refund, was i refunded, "
+    "am i refunded, refunded me, refund me already, refund me yet, "
     "processed, how long, was supposed, where is the, not appeared, not on my, not appearing, "
     "hasn't been, still no, still not, check my, check the, status, when can, where's my, "
     "didn't receive, did not receive, not show, not posted, never received, pending, go through",
     "exchange": "exchange, exchanges, exchanging, exchanged, replacement, swap it for, swap for, "
     "switch it for, trade, different size, another size, different color, different colour, "
     "another color, another colour, size up, bigger size, smaller size, larger size",
+    "getin": "get it in, get them in, have it in, have them in, get one in, get it as, get a, "
+    "get the, get it, have a, have the, get in, in size, in a, in the, send me, a different, "
+    "one in, it in, them in, need it in, want it in, a bigger, a smaller, a larger",
+    "instead": "instead",
     "broken": "broken, damaged, defective, faulty, torn, cracked, doesn't work, does not work, "
     "stopped working, not working, wrong item, wrong size, wrong product, wrong color, wrong "
     "colour, doesn't fit, does not fit, don't fit, do not fit, didn't fit, too small, too big, "
@@ -238,7 +261,8 @@ CONCEPTS: Final[dict[str, str]] = {
     "disappointing, pathetic, poor service, bad service, ridiculous, rude, never again, "
     "outrageous, furious, fed up, disgusted, disgusting, appalling, dissatisf*, unhappy with, not "
     "happy with, not satisfied, let down, sick of, waste of, useless, scam, terrible service, "
-    "frustrated, frustrating, angry, unprofessional, incompetent, how dare, a joke, shame on",
+    "frustrated, frustrating, angry, unprofessional, incompetent, how dare, is a joke, are a joke, "
+    "was a joke, what a joke, such a joke, complete joke, total joke, joke of a, shame on",
     "human": "human, humans, agent, agents, person, operator, representative, rep, someone, "
     "somebody, manager, supervisor, advisor, assistant, real person, live chat, attendant, "
     "staff member, specialist, live agent",
@@ -266,8 +290,13 @@ CONCEPTS: Final[dict[str, str]] = {
     "job, well done, fantastic, brilliant, sweet, helpful",
     "review": "review*, feedback*, opinion*, comment, comments, rate, rating, testimonial, "
     "survey, suggestion, suggestions, recommend you",
+    "smalltalk": "a joke, joke, jokes, funny, a poem, a song, a story, sing, weather, "
+    "your favorite, your favourite, meaning of life",
+    "callback": "call me back, calling me back, calls me back, call back, callback, ring me back",
+    "opening": "opening hours, business hours, opening times, working hours, hours of operation, "
+    "open on, are you open, do you open, do you close",
     "newsletter": "newsletter*, subscribe*, unsubscribe*, mailing list, subscription, "
-    "marketing emails, promotional emails, stop emailing",
+    "marketing emails, promotional emails, stop emailing, stop sending me",
     "buy": "buy, buying, purchase some, order some, order several, order a few, place an order, "
     "placing an order, make a purchase, buy some, order something, acquire, acquiring, "
     "purchase several, purchase a few, ordering some, order from you, earn, earning, want to "
@@ -321,7 +350,8 @@ CONCEPTS: Final[dict[str, str]] = {
 KNOWN: Final = listed(
     """
     advisory alert alternative america appealing attendants batter battle blocks boost boring
-    bounce broke brought chances charter cheated cheating cheer choice chose cleaned closer
+    bounce broke brought carrie carried carries chances charter cheated cheating cheer choice chose
+    cleaned closer
     closet cloud coasts complete compliant condition conform considers contract costing crate
     curse demeaning detective difficult direct expires extensive failures falling feelings filed
     filing filling greeting handing healing hearing heating humane indexed interest issuer
@@ -337,6 +367,8 @@ KNOWN: Final = listed(
 # Lines of `weight concept concept …`: all must occur in one sentence, none marked with `!` may.
 RULES: Final[dict[IntentName, str]] = {
     IntentName.DELIVERY_STATUS: """
+        3.5 carrier
+        -5 sendto
         3.5 when parcel arrive
         2.5 when item arrive
         2 when arrive
@@ -356,6 +388,7 @@ RULES: Final[dict[IntentName, str]] = {
         -2 twice charge
     """,
     IntentName.DELIVERY_DELAY: """
+        -3 callback
         4 notyet arrive parcel
         3.5 notyet arrive card
         3 notyet arrive item
@@ -380,6 +413,8 @@ RULES: Final[dict[IntentName, str]] = {
         -3 declined
     """,
     IntentName.ORDER_STATUS: """
+        5 list orders !cancel !return !refund !exchange
+        -4 sendto
         5 status order
         1.2 order_id
         3 status parcel
@@ -408,6 +443,7 @@ RULES: Final[dict[IntentName, str]] = {
         -3 payment cancel !order
     """,
     IntentName.MODIFY_ORDER: """
+        5 sendto
         4 modify order
         4 switch order
         3 addto order
@@ -432,6 +468,7 @@ RULES: Final[dict[IntentName, str]] = {
         -3 password
     """,
     IntentName.RETURN_REQUEST: """
+        -3 getin instead
         4 return item
         4 return order
         3 return parcel
@@ -460,6 +497,7 @@ RULES: Final[dict[IntentName, str]] = {
         -2 return item
     """,
     IntentName.EXCHANGE: """
+        6 getin instead !cancel !refund !pending !modify !order !sendto !insteadof
         6 exchange
         2 exchange item
         1.5 switch delivered item
@@ -496,6 +534,7 @@ RULES: Final[dict[IntentName, str]] = {
         -2 household payment
     """,
     IntentName.PAYMENT_ISSUE: """
+        -4 pastprice !household
         5 declined payment
         5 declined card
         3 declined statement
@@ -553,6 +592,8 @@ RULES: Final[dict[IntentName, str]] = {
         -3 modify account !switch !password !login
     """,
     IntentName.PROFILE_UPDATE: """
+        -5 callback
+        -2 sendto
         4 modify address
         4 addto address
         3 switch address
@@ -577,6 +618,8 @@ RULES: Final[dict[IntentName, str]] = {
         -3 talk human
     """,
     IntentName.PRODUCT_QUESTION: """
+        5 pastprice !household !fee !charge
+        4.5 mine feature item !modify !exchange !return !broken !parcel
         4 attribute item
         4 stock item
         2.5 price item
@@ -613,6 +656,7 @@ RULES: Final[dict[IntentName, str]] = {
         -1 upset parcel
     """,
     IntentName.HUMAN_AGENT: """
+        5 callback
         6 talk human
         5 talk service
         4 service
@@ -635,6 +679,8 @@ RULES: Final[dict[IntentName, str]] = {
         -6 upset
     """,
     IntentName.OTHER: """
+        3.5 smalltalk
+        4 opening
         5 newsletter
         5 buy some
         1 buy item

@@ -82,6 +82,18 @@ NEGATIONS: Final = listed(
 )
 
 
+_LETS_BE: Final = pattern(
+    "nvm", "never ?mind", "forget (?:it|about it|that)", "doesn't matter", "not important",
+    "leave it(?: be)?", "drop it",
+)  # fmt: skip
+
+
+def lets_it_be(text: str) -> bool:
+    """Say whether someone, in a few words, does not want anything any more."""
+    low = plain(text)
+    return len(words(low)) <= 5 and bool(_LETS_BE.search(low))
+
+
 class Concepts:
     """A lexicon from words and phrases to the concepts they stand for, forgiving of typos.
 

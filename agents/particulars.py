@@ -9,11 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import pairwise
-from typing import Final
+from typing import Final, Literal
 
 from agents.language import NEGATIONS, pattern, plain, words
 from agents.language import listed as words_of
-from streams.payload import Customer, Json, Order
+from streams.payload import Customer, Json, Order, Payload
 
 #: Words of product names that also stand in sentences about anything.
 _WEAK: Final = words_of(
@@ -101,6 +101,77 @@ _RETURN_REASONS: Final = (
 )
 
 
+_OWN: Final = pattern("my", "i (?:have |had )?(?:ordered|bought|got|purchased|received)", "mine")
+_PAID: Final = pattern(
+    "(?:did|have|had) i (?:pay|paid)", "i paid", "(?:how much|what) (?:was|were|did)"
+)
+_ALL_OF_THEM: Final = re.compile(
+    r"\W*(?:(?:yes|yeah|ok(?:ay)?|no)\W+)?(?:do )?(?:both|all)(?: of (?:them|those|these))?"
+    r"(?:\W+(?:please|thanks|thank you))*\W*"
+)
+_OTHER_ONE: Final = pattern(
+    "(?:the|my|that|this) other (?:one|ones|order|orders|parcel|parcels|package|packages)"
+)
+_HOW_TO: Final = pattern(
+    "how (?:do|can|would|should|could|does|to)(?: (?:i|we|one|you|it|somebody|someone))?(?: \\w+)?"
+    "(?: \\w+)? (?:returns?|exchanges?|cancel|send|change|swap|exchanging|returning|cancelling)",
+    "(?:what|which)(?:'s| is| are)?(?: \\w+){0,3} polic(?:y|ies)",
+    "(?:returns?|refund|exchange|cancellation) polic(?:y|ies)",
+    "how (?:long|many days) (?:do|have) i have to",
+    "how (?:do|does|would) (?:your |a |an |the )?(?:returns?|exchanges?|cancellations?) work",
+)
+_ALL_ORDERS: Final = pattern(
+    "(?:show|list|see|view|give|tell|display)(?: me| us)?(?: about)?(?: all)?(?: of)? my orders",
+    "(?:what|which) orders (?:do|did|have) i",
+    "(?:what|which) are my orders",
+    "(?:all|list) (?:of )?my orders",
+    "my order history",
+)
+_ORDINAL: Final = re.compile(
+    r"(?<!\w)(?P<which>first|second|third|last)(?: (?:one|item|thing|article|product)(?!\w)|\W*$)"
+)
+_PLACES: Final = {"first": 0, "second": 1, "third": 2, "last": -1}
+
+
+def picks_all(text: str) -> bool:
+    """Say whether a text is no more than "both" or "all of them"."""
+    return bool(_ALL_OF_THEM.fullmatch(plain(text)))
+
+
+def confirmed_by(payload: Payload) -> Literal["yes", "no"] | None:
+    """Return the answer to what waits for a yes; "both" is a yes to all that was offered."""
+    if not payload.awaiting or payload.intent is None:
+        return None
+    if payload.intent.confirmation is None and picks_all(payload.text):
+        return "yes"
+    return payload.intent.confirmation
+
+
+def means_the_other(text: str) -> bool:
+    """Say whether a text is about another order than the one just spoken of."""
+    return bool(_OTHER_ONE.search(plain(text)))
+
+
+def asks_how(text: str) -> bool:
+    """Say whether a text asks how something goes, or by which rules."""
+    return bool(_HOW_TO.search(plain(text)))
+
+
+def asks_for_orders(text: str) -> bool:
+    """Say whether a text asks for a list of the orders."""
+    return bool(_ALL_ORDERS.search(plain(text)))
+
+
+def asks_about_own(text: str) -> bool:
+    """Say whether a question is about what the customer has, rather than about the catalogue."""
+    return bool(_OWN.search(plain(text))) or asks_what_was_paid(text)
+
+
+def asks_what_was_paid(text: str) -> bool:
+    """Say whether a question is about what something has cost the customer."""
+    return bool(_PAID.search(plain(text)))
+
+
 def damaged(text: str) -> bool:
     """Say whether the customer tells that something came damaged or does not work."""
     return bool(_RETURN_REASONS[0][1].search(plain(text)))
@@ -137,6 +208,9 @@ def items_meant(text: str, items: list[Json]) -> list[Json] | None:
     if len(items) == 1:
         return items
     said = plain(text)
+    if ordinal := _ORDINAL.search(said):
+        place = _PLACES[ordinal["which"]]
+        return [items[place]] if place < len(items) and items else None
     if _ALL.search(said) and not _A_PART.search(said):
         return items
     return None

@@ -5,6 +5,7 @@ ask for first, questions, and the reasons, which the reply is written from. The 
 say what is wanted; what is allowed depends on the shop's facts alone, whatever the words claim.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from datetime import date, timedelta
 from typing import Final
@@ -20,8 +21,9 @@ from agents.case import (
     order_in_words,
     orders_for,
     paid_with,
+    standing,
 )
-from agents.language import pattern
+from agents.language import pattern, plain
 from agents.particulars import Choice, describe_address, describe_variant, dollars, series
 from agents.shop import (
     cents,
@@ -50,6 +52,10 @@ GOODWILL_AFTER_DAYS: Final = 2
 #: Dollars up to which a lost parcel is refunded without a colleague looking at it.
 REFUND_LIMIT: Final = 100.0
 
+EMAIL_CHANGE: Final = "a new e-mail address: who is asking must be verified before it is changed"
+
+_EMAIL_WORD: Final = pattern("e-?mails?", "e-?mail address", "log-?in")
+
 UNRESOLVED: Final = "a VIP customer has an unresolved billing issue"
 
 _NOT_RECEIVED: Final = pattern(
@@ -68,10 +74,37 @@ _REDELIVER: Final = pattern(
     "bring it again",
     "(?:wasn't|was not|weren't|were not) (?:at )?home",
 )
+_SEARCH_ISSUE: Final = re.compile(
+    r"investigat|lost parcel|missing parcel|parcel (?:is )?missing|search"
+)
 _STRANGER: Final = pattern(
     "hacked", "fraud(?:ulent)?", "unauthori[sz]ed", "stolen", "identity theft",
     "(?:someone|somebody) else",
 )  # fmt: skip
+_OTHER_PLACE: Final = pattern(
+    "neighbou?rs?",
+    "(?:new|another|different|other|wrong|change (?:the|my)(?: \\w+)?) address",
+    "(?:deliver|send|ship)(?: \\w+){1,4} (?:to|at) (?:my|the|a|another|our)(?: \\w+){0,3} instead",
+)
+_PROFILE_ADDRESS: Final = pattern("(?:my|the) (?:profile|account)")
+_INVOICE: Final = pattern("invoices?", "receipts?", "(?:copy of|print) (?:the|my) bill")
+_CARD_NUMBER: Final = re.compile(r"(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)|(?<!\w)cvv(?!\w)")
+_MONEY_FACT: Final = pattern(
+    "how much", "what did i pay", "did i pay", "which card", "when (?:was|were|did)",
+    "(?:was|were) i (?:charged|billed)(?! (?:twice|double|two|too))", "did you (?:charge|bill)",
+)  # fmt: skip
+_WRONG_CHARGE: Final = pattern(
+    "twice", "doubled?", "double-?charged?", "duplicated?", "two times", "2 times", "2x",
+    "(?:two|2|second|both|extra|another|additional) (?:\\w+ )?(?:charges?|payments?|times?)",
+    "(?:charged|billed|debited|paid)(?: \\w+){0,4} again",
+    "wrong(?:ly)?", "incorrect(?:ly)?", "over-?charged?", "too much", "mistakes?", "errors?",
+    "unexpected", "unknown", "(?:don't|dont|do not|not) (?:recogni[sz]e|know)",
+    "(?:didn't|did not|never) (?:make|authori[sz]e|order|buy|agree)", "unauthori[sz]ed",
+    "disputed?", "disputing", "problems?", "issues?", "fraud(?:ulent)?", "scam(?:med)?",
+    "why (?:was|did|have|were|am|is|are|do)(?: \\w+){0,3} (?:charged?|billed?|charges|payments)",
+    "more than", "refund (?:one|the second|the other)",
+)  # fmt: skip
+
 _ADDRESS_WORD: Final = pattern("address", "ship(?:ped)? to", "deliver(?:ed)? to", "moved", "moving")
 _ITEM_WORD: Final = pattern("size", "colou?rs?", "variant", "items?", "instead", "swap", "model")
 _PAY_WORD: Final = pattern("pay(?:ment|ing)?", "card", "paypal", "charge[ds]?")
@@ -83,9 +116,7 @@ _PAY_WORD: Final = pattern("pay(?:ment|ing)?", "card", "paypal", "charge[ds]?")
 def _cancel(case: Case, draft: Draft) -> None:
     for order in orders_for(case, draft, is_pending, "cancelled"):
         if not is_pending(order):
-            draft.because(
-                f"order {order.id} is {order.status}: only pending orders can be cancelled"
-            )
+            draft.because(standing(order, "only pending orders can be cancelled"))
             _say_what_else(case, draft, order)
             continue
         text = f"cancel the whole order {order_in_words(order)}"
@@ -106,13 +137,41 @@ def _say_what_else(case: Case, draft: Draft, order: Order) -> None:
 def _modify(case: Case, draft: Draft) -> None:
     for order in orders_for(case, draft, is_pending, "changed"):
         if not is_pending(order):
-            draft.because(f"order {order.id} is {order.status}: only pending orders can be changed")
+            if wants_other_place(case) and order.status in ("processed", "shipped"):
+                _refuse_other_place(case, draft, order)
+            else:
+                draft.because(standing(order, "only pending orders can be changed"))
             continue
         before = len(draft.confirm) + len(draft.asks)
         for change in (_modify_address, _modify_items, _modify_payment):
             change(case, draft, order)
         if len(draft.confirm) + len(draft.asks) == before:
             _ask_for_change(case, draft, order)
+
+
+def wants_other_place(case: Case) -> bool:
+    """Say whether something should go to another place than was said before."""
+    return bool(
+        _OTHER_PLACE.search(case.said)
+        or (particulars.address_in(case.text, None) and not _PROFILE_ADDRESS.search(case.said))
+    )
+
+
+def _refuse_other_place(case: Case, draft: Draft, order: Order) -> None:
+    """Say that what is under way keeps its address; offer what the carrier still does."""
+    draft.because(standing(order, "the address of an order under way cannot be changed any more"))
+    address = particulars.address_in(case.text, case.customer)
+    for parcel in case.parcels(order):
+        if parcel.status != "exception":
+            continue
+        to = f" to {describe_address(address)}" if address else ""
+        draft.offer(
+            "redeliver",
+            f"have parcel {parcel.tracking_id} of order {order.id} delivered again{to}",
+            order=order,
+            arguments={"tracking_id": parcel.tracking_id}
+            | ({"address": address} if address else {}),
+        )
 
 
 def _modify_address(case: Case, draft: Draft, order: Order) -> None:
@@ -268,7 +327,7 @@ def _swap_arguments(choices: Iterable[Choice]) -> list[Json]:
 def _may_go_back(case: Case, draft: Draft, order: Order, done: str) -> bool:
     """Say whether a delivered order is still in its return window, with the reason if not."""
     if not is_delivered(order):
-        draft.because(f"order {order.id} is {order.status}: only delivered orders can be {done}")
+        draft.because(standing(order, f"only delivered orders can be {done}"))
         if is_pending(order):
             draft.because(f"order {order.id} is pending: it can still be cancelled")
         return False
@@ -278,8 +337,8 @@ def _may_go_back(case: Case, draft: Draft, order: Order, done: str) -> bool:
         return False
     if not _in_return_window(case, order):
         draft.because(
-            f"order {order.id} could be {done} until {_return_window_end(case, order)}: "
-            f"{RETURN_DAYS} days from delivery"
+            f"order {order.id} can no longer be {done}: the {RETURN_DAYS} days from delivery "
+            f"were over on {_return_window_end(case, order)}"
         )
         return False
     return True
@@ -309,6 +368,11 @@ def _delivery(case: Case, draft: Draft) -> None:
     if case.lost_in_dark or (case.names_orders and not case.focus):
         orders_for(case, draft, bool, "looked for")
     for order in case.focus:
+        if wants_other_place(case) and not _REDELIVER.search(case.said):
+            if is_pending(order):
+                _modify_address(case, draft, order)
+            elif order.status in ("processed", "shipped"):
+                _refuse_other_place(case, draft, order)
         for parcel in case.parcels(order):
             _see_to_parcel(case, draft, order, parcel)
 
@@ -342,8 +406,8 @@ def _search_delivered(case: Case, draft: Draft, order: Order, parcel: Parcel) ->
 
 def _trace(case: Case, draft: Draft, order: Order, parcel: Parcel, reason: str) -> None:
     """Have the carrier look for a parcel, unless somebody does already."""
-    if issue := _under_investigation(case, order, parcel):
-        draft.because(f"parcel {parcel.tracking_id} is being looked into already: {issue}")
+    if known := _under_investigation(case, order, parcel):
+        draft.because(f"parcel {parcel.tracking_id} is being looked into already: {known}")
         return
     draft.act(
         "trace_parcel",
@@ -360,8 +424,15 @@ def _under_investigation(case: Case, order: Order, parcel: Parcel) -> str | None
         text = str(event.get("text", ""))
         if "investigation" in text.lower():
             return text
-    issues = (issue for issue in case.issues(order) if issue.status == "open")
-    return next((f"issue {issue.id}, {issue.subject}" for issue in issues), None)
+    # An issue's subject is for colleagues: it tells us what the issue is about, no more.
+    return next(
+        (
+            f"issue {issue.id}"
+            for issue in case.issues(order)
+            if issue.status == "open" and _SEARCH_ISSUE.search(issue.subject.casefold())
+        ),
+        None,
+    )
 
 
 def _give_goodwill(case: Case, draft: Draft, order: Order, parcel: Parcel, late: int) -> None:
@@ -418,6 +489,17 @@ def _days(count: int) -> str:
 
 
 def _billing(case: Case, draft: Draft) -> None:
+    if _CARD_NUMBER.search(case.said):
+        draft.because("the shop never takes card numbers in a chat: nothing was charged")
+        return
+    wrong = _WRONG_CHARGE.search(case.said) or _WRONG_CHARGE.search(plain(case.asked_before))
+    if not wrong and _INVOICE.search(case.said):
+        draft.because("the shop sends invoices by e-mail: our team sees to it")
+        _open_ticket(case, draft, "Invoice request")
+        return
+    if not wrong and (_MONEY_FACT.search(case.said) or any(map(double_charges, case.focus))):
+        draft.because("the state of payments is told as it stands; nothing is changed")
+        return
     doubles = [(order, payment) for order in case.focus for payment in double_charges(order)]
     for order, payment in doubles:
         amount = dollars(payment.get("amount"))
@@ -480,7 +562,12 @@ def _refund_status(case: Case, draft: Draft) -> None:
 
 
 def _account_access(case: Case, draft: Draft) -> None:
-    draft.act("password_reset", "send a link for a new password to the address on file")
+    draft.act(
+        "password_reset",
+        "send a link for a new password to the address on file",
+        # Whoever types an address gets a link sent there: once a day is enough.
+        once=f"reset-{case.customer.id}-{case.today}" if case.customer else None,
+    )
     if _STRANGER.search(case.said):
         draft.hand_over("somebody else may have access to the account")
 
@@ -496,21 +583,23 @@ def _profile_update(case: Case, draft: Draft) -> None:
     if len(emails) > 1 or len(phones) > 1:
         draft.ask(f"Which of these is the new one: {series(emails + phones, 'or')}?")
         return
-    if emails:
-        changes["email"] = emails[0]
+    if emails or (_EMAIL_WORD.search(case.said) and not phones and not address):
+        # The chat's address is not proven: who could change it could take the account over.
+        draft.hand_over(EMAIL_CHANGE)
+        return
     if phones:
         changes["phone"] = phones[0]
     if address:
         changes["address"] = address
     if not changes:
-        draft.ask("What is the new e-mail address, phone number or whole postal address?")
+        draft.ask("What is the new phone number or whole postal address?")
         return
     shown = [describe_address(v) if k == "address" else str(v) for k, v in changes.items()]
     what = series(f"{_FIELDS[name]} to {value}" for name, value in zip(changes, shown, strict=True))
     draft.offer("update_profile", f"change your {what}", arguments=changes)
 
 
-_FIELDS: Final = {"email": "e-mail address", "phone": "phone number", "address": "postal address"}
+_FIELDS: Final = {"phone": "phone number", "address": "postal address"}
 
 
 def _new(values: list[str], current: str) -> list[str]:
@@ -529,7 +618,7 @@ def _complaint(case: Case, draft: Draft) -> None:
     """See to what the shop's facts show to be wrong; what they do not show, people look at."""
     before = len(draft.actions) + len(draft.confirm) + len(draft.colleague)
     _delivery(case, draft)
-    if any(map(double_charges, case.focus)):
+    if any(map(double_charges, case.focus)) and _WRONG_CHARGE.search(case.said):
         _billing(case, draft)
     if len(draft.actions) + len(draft.confirm) + len(draft.colleague) > before:
         return
@@ -555,6 +644,46 @@ def _open_ticket(case: Case, draft: Draft, subject: str) -> None:
     )
 
 
+def _product(case: Case, draft: Draft) -> None:
+    """Tell of what the customer has ordered, if the question is about that."""
+    if not particulars.asks_about_own(case.text):
+        return
+    for order in case.focus:
+        named = particulars.items_named(case.text, order.items)
+        for item in named:
+            name = item.get("name", "item")
+            draft.because(f"order {order.id}: {name}, {describe_variant(item)}")
+        if not named and particulars.asks_what_was_paid(case.text):
+            draft.because(f"order {order.id} came to {dollars(order.total)}")
+
+
+def explains(case: Case, draft: Draft, wish: IntentName) -> bool:
+    """Give the rule to those who only ask how something goes; nothing is planned then."""
+    if wish not in _RULES or not particulars.asks_how(case.text) or case.names_orders:
+        return False
+    items = [item for order in case.context.orders for item in order.items]
+    if particulars.items_named(case.text, items):
+        return False
+    draft.because(_RULES[wish])
+    return True
+
+
+_GO_BACK: Final = (
+    f"the shop takes things back, or exchanges them, within {RETURN_DAYS} days of their delivery: "
+    "tell me the order number and the item, and I will set it up"
+)
+_CHANGE: Final = (
+    "the shop can cancel or change an order only while it is pending: tell me the order number, "
+    "and I will see to it"
+)
+_RULES: Final = {
+    IntentName.RETURN_REQUEST: _GO_BACK,
+    IntentName.EXCHANGE: _GO_BACK,
+    IntentName.CANCEL_ORDER: _CHANGE,
+    IntentName.MODIFY_ORDER: _CHANGE,
+}
+
+
 def _human(case: Case, draft: Draft) -> None:
     draft.hand_over("the customer asked for a person")
 
@@ -575,4 +704,5 @@ POLICY: Final[dict[IntentName, Callable[[Case, Draft], None]]] = {
     IntentName.PROFILE_UPDATE: _profile_update,
     IntentName.COMPLAINT: _complaint,
     IntentName.HUMAN_AGENT: _human,
+    IntentName.PRODUCT_QUESTION: _product,
 }

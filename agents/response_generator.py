@@ -14,9 +14,9 @@ from zlib import crc32
 
 from pydantic import BaseModel
 
-from agents.language import words
+from agents.language import lets_it_be, pattern, plain, words
 from agents.llm import Model
-from agents.particulars import describe_address, dollars, series
+from agents.particulars import describe_address, dollars, items_named, series
 from agents.shop import double_charges, is_delayed, payment_method
 from streams import slip
 from streams.errors import ModelUnavailable
@@ -112,11 +112,76 @@ NOT_IN_CATALOGUE: Final = (
     "Our catalogue tells me options, prices and availability; other details I do not have."
 )
 
+NOT_ON_THE_ORDER: Final = (
+    "Your orders tell me options and prices; other details about it I do not have."
+)
+LEFT_AS_IT_IS: Final = "All right, I leave everything as it is."
+ANY_HOUR: Final = "I answer in this chat at any hour; the hours of our team I cannot see."
+
+# How things go, for those who only ask.
+_HOW_IT_GOES: Final = {
+    IntentName.RETURN_REQUEST: "Orders can be returned within 30 days of their delivery: tell me "
+    "the order number and what should go back, and I set it up after your yes.",
+    IntentName.EXCHANGE: "Items can be exchanged within 30 days of their delivery: tell me the "
+    "order number, the item and what you would like instead, and I set it up after your yes.",
+    IntentName.CANCEL_ORDER: "Orders can be cancelled as long as they are pending: tell me the "
+    "order number, and I cancel it after your yes.",
+    IntentName.MODIFY_ORDER: "Orders can be changed as long as they are pending: tell me the "
+    "order number and what should be different, and I change it after your yes.",
+}
+_ASKS_HOW: Final = pattern(
+    "how (?:do|can|does|would|should|could|to)", "how (?:long|many days) do i have",
+    "what (?:is|are) (?:the|your) (?:rules?|process|procedure|conditions?)", "polic(?:y|ies)",
+    "how (?:do )?returns? work",
+    "(?:what's|whats) (?:the|your) (?:rules?|process|procedure)",
+)  # fmt: skip
+_LIST_ORDERS: Final = pattern(
+    r"(?:show|list|see|view|tell|give)(?: me)?(?: all)?(?: of)? (?:about )?my (?:\w+ )?orders",
+    "(?:what|which) orders", "my order history", "(?:all|list) (?:of )?my orders",
+    "what (?:have|did) i order(?:ed)?", "my orders",
+)  # fmt: skip
+_MY_OWN: Final = pattern(
+    "my", "i (?:have |'ve )?(?:just )?(?:ordered|bought|purchased|paid|got)",
+    "i've (?:ordered|bought)",
+    "did i (?:pay|order|buy)", "was", "were", "have i paid",
+)  # fmt: skip
+_PAID: Final = pattern(
+    "did i pay", "i paid", "have i paid", "was i charged", "did (?:it|they) cost"
+)
+_OPENING_HOURS: Final = pattern(
+    "(?:opening|business|working|office) (?:hours|times)", "hours of operation",
+    "(?:are|do) you (?:open|close)",
+)  # fmt: skip
+_FROM_CATALOGUE: Final = pattern(
+    "do you (?:have|sell|stock|carry|offer)", "in stock", "available", "comes? in", "(?:an)?other",
+    "(?:what|which) (?:sizes|colou?rs|variants|options)", "how much (?:is|are|does|do)",
+)  # fmt: skip
+_DISPUTE_NUMBER: Final = re.compile(r"(?<!\w)DP-\d{4,10}(?!\w)")
+_DISPUTED: Final = pattern("charged?", "charges", "billing", "disputed?", "payments?", "refunds?")
+_HANDED_OVER: Final = pattern("colleagues?", "our team")
+ORDERS_LISTED: Final = 10
+HANDOVER_LINES: Final = 6  # lines back in which a handover is still fresh
+
 # Reasons of a plan that customers should hear; the others are for people who look at the hop.
 _TELLABLE: Final = re.compile(
     r"order |parcel |there is |the second charge |no double charge |the orders could not |"
     r"the variant |the day on which |the shop |an order "
 )
+# What the team notes down for itself stays with the team, whatever a reason holds.
+_INTERNAL: Final = re.compile(r"\bVIP\b|\bhandover\b|\bissue [A-Z]{2}-\d", re.IGNORECASE)
+_LOOKED_INTO: Final = re.compile(
+    r"(?P<what>.*?\bbeing looked into already)(?P<rest>.*)", re.DOTALL | re.IGNORECASE
+)
+_INVESTIGATION: Final = re.compile(r"(?<!\w)(?:INV?)-\d{1,10}(?!\w)")
+_REFUSED: Final = re.compile(
+    r"order (?P<id>\S+) is (?P<status>[a-z ]+): only (?:pending|delivered) orders can be "
+    r"(?P<wish>\w+)"
+)
+_WINDOW_OVER: Final = re.compile(
+    r"order (?P<id>\S+) could be (?P<wish>\w+) until (?P<day>\S+): (?P<why>.+)"
+)
+_ITEM_TOLD: Final = re.compile(r"order #?\w+(?:: | came to )")
+_LATE: Final = re.compile(r"parcel (?P<id>\S+) of order \S+ is (?P<days>\d+ days?) late")
 _ISO_DATE: Final = re.compile(
     r"(?<!\d)(\d{4})-(\d{2})-(\d{2})(?:T[\d:.]+(?:Z|[+-]\d\d:\d\d)?)?(?!\d)"
 )
@@ -147,6 +212,7 @@ class _Briefing:
         """Return the whole brief."""
         must_say = self._must_say()
         told = [] if self.answered and not self._wishes_beyond() else self._facts()
+        told += self._open_ticket()
         question = self._question()
         if not (must_say or told or question):
             question = ASK_MORE if self.main in _ABOUT_ORDERS else ASK_WISH
@@ -181,15 +247,60 @@ class _Briefing:
             said.append(DROPPED)
         if any(reason.startswith("who is asking could not be looked up") for reason in reasons):
             said.append(f"I cannot see your account right now. {NOT_DONE}")
-        said += [self._sentence(reason) for reason in reasons if _TELLABLE.match(reason)]
+        said += [told for reason in reasons if (told := self._told_reason(reason))]
         said += self._gaps()
         if self.context.foreign and self.wishes & _ABOUT_ORDERS:
             said.append(CANNOT_DISCUSS)
         if self.plan.escalate:
             said.append(HANDOVER)
-        if IntentName.FEEDBACK_THANKS in self.wishes:
+        if self.main is IntentName.FEEDBACK_THANKS:
             said.insert(0, WELCOME)
+        if self.main is IntentName.OTHER and not said and lets_it_be(self.payload.text):
+            said.append(LEFT_AS_IT_IS)
         return said
+
+    def _told_reason(self, reason: str) -> str | None:
+        """Return a reason as customers may hear it, or None for what is not for them."""
+        if not _TELLABLE.match(reason):
+            return None
+        if found := _LOOKED_INTO.match(reason):
+            number = _INVESTIGATION.search(found["rest"])
+            return self._sentence(found["what"] + (_number(number[0]) if number else ""))
+        if _INTERNAL.search(reason):
+            return None
+        if _ITEM_TOLD.match(reason) and self._own_items(plain(self.payload.text)):
+            return None  # the facts tell it, in sentences
+        if (found := _LATE.match(reason)) and self._tells_parcel(found["id"]):
+            return None  # the facts tell it, with its dates
+        if found := _REFUSED.fullmatch(reason):
+            return _refused(found["id"], found["status"], found["wish"])
+        found = _WINDOW_OVER.fullmatch(reason)
+        if found and (_as_date(found["day"]) or self.today) < self.today:
+            reason = (
+                f"order {found['id']} can no longer be {found['wish']}: that was possible "
+                f"until {found['day']}, {found['why']}"
+            )
+        return self._sentence(reason)
+
+    def _tells_parcel(self, tracking_id: str) -> bool:
+        told = {order.id for order in self.focus} if self.wishes & _ABOUT_PARCELS else set()
+        return any(
+            p.tracking_id == tracking_id and p.order_id in told for p in self.context.parcels
+        )
+
+    def _open_ticket(self) -> list[str]:
+        """Return that the team has the ticket, in the turns after a handover."""
+        told = any(reason.startswith("there is an open ticket ") for reason in self.plan.reasons)
+        if told or self.plan.escalate or self.main is IntentName.FEEDBACK_THANKS:
+            return []
+        lines = [line for line in self.payload.history if line.role == "bot"]
+        fresh = [line for line in lines if line in self.payload.history[-HANDOVER_LINES:]]
+        if not any(_HANDED_OVER.search(plain(line.text)) for line in fresh):
+            return []
+        for issue in self.context.past_issues:
+            if issue.status == "open" and any(issue.id in line.text for line in fresh):
+                return [f"Our team has your ticket {issue.id} and will get in touch with you."]
+        return []
 
     def _gaps(self) -> list[str]:
         """Return what we cannot see now. Why is for us to know, not for the customer."""
@@ -319,14 +430,71 @@ class _Briefing:
 
     def _facts(self) -> list[str]:
         told: list[str] = []
+        said = plain(self.payload.text)
+        if self._asks_how(said):
+            wishes = [wish for wish in _HOW_IT_GOES if wish in self.wishes]
+            return [] if self._must_say() else [_HOW_IT_GOES[wish] for wish in wishes]
+        if self.wishes & _ABOUT_PARCELS and _LIST_ORDERS.search(said) and self.context.orders:
+            return [self._listed(order) for order in self.context.orders[:ORDERS_LISTED]]
+        if self.main is IntentName.OTHER and _OPENING_HOURS.search(said):
+            return [ANY_HOUR]
         if self.wishes & _ABOUT_ORDERS:
             for order in self.focus:
                 told += self._order(order)
             if not self.focus and self._sees_no_orders():
                 told.append("I see no orders on your account.")
         if IntentName.PRODUCT_QUESTION in self.wishes:
-            told += self._products()
+            told += self._own_items(said) or self._products()
         return told
+
+    def _asks_how(self, said: str) -> bool:
+        """Say whether the customer only asks how something goes, and nothing is planned."""
+        plan, intent = self.plan, self.payload.intent
+        planned = plan.confirm or plan.actions or plan.ask or plan.escalate or self.results
+        named = intent is not None and intent.values("order_id")
+        return bool(
+            not planned and not named and self.main in _HOW_IT_GOES and _ASKS_HOW.search(said)
+        )
+
+    def _listed(self, order: Order) -> str:
+        """Return an order in short, with the day on which its parcel is expected."""
+        placed = f", placed on {self._day(order.placed_at)}," if order.placed_at else ""
+        state = _STATUS.get(order.status, f"is {order.status}")
+        days = [
+            self._day(parcel.estimated_delivery)
+            for parcel in self.context.parcels
+            if parcel.order_id == order.id and parcel.status not in ("delivered", "lost")
+        ]
+        until = f" and is expected on {days[0]}" if order.status == "shipped" and any(days) else ""
+        return f"Order {order.id} ({_items(order)}, {dollars(order.total)}){placed} {state}{until}."
+
+    def _own_items(self, said: str) -> list[str]:
+        """Return what the customer's own orders answer to a question about what was bought."""
+        if IntentName.PRODUCT_QUESTION not in self.wishes or _FROM_CATALOGUE.search(said):
+            return []
+        mine = bool(_MY_OWN.search(said))
+        orders = self.context.orders if mine else self.focus
+        pairs = [(order, item) for order in orders for item in order.items]
+        named = items_named(self.payload.text, [item for _, item in pairs])
+        meant = {id(item) for item in named}
+        told = [self._own_item(order, item) for order, item in pairs if id(item) in meant]
+        if told:
+            asked = set(words(said))
+            known = {word for item in named for word in words(_options_in_words(item))}
+            if not asked & (known | {"price", "cost", "much", "pay", "paid"}):
+                told.append(NOT_ON_THE_ORDER)
+            return told
+        if mine and _PAID.search(said):
+            for order in self.focus or self.context.orders[:ORDERS_TOLD]:
+                told += self._payments(order)
+        return told
+
+    def _own_item(self, order: Order, item: Json) -> str:
+        options = _options_in_words(item)
+        price = item.get("price")
+        told = f"The {item.get('name') or 'item'} of your order {order.id}"
+        cost = f"its price was {dollars(price)}" if isinstance(price, int | float) else ""
+        return f"{told}: {', '.join(part for part in (options, cost) if part) or 'no details'}."
 
     def _sees_no_orders(self) -> bool:
         gaps = any(gap.startswith("orders") for gap in self.context.missing)
@@ -359,6 +527,14 @@ class _Briefing:
 
     def _parcel(self, parcel: Parcel) -> list[str]:
         name = f"Parcel {parcel.tracking_id}"
+        late = next(
+            (
+                found["days"]
+                for reason in self.plan.reasons
+                if (found := _LATE.match(reason)) and found["id"] == parcel.tracking_id
+            ),
+            None,
+        )
         expected = self._day(parcel.estimated_delivery)
         promised = self._day(parcel.promised_delivery)
         moved = expected and promised and expected != promised
@@ -375,6 +551,8 @@ class _Briefing:
                 told = f"{name} is out for delivery with {parcel.carrier}"
             case "exception":
                 told = f"{name} has a problem on its way with {parcel.carrier}"
+            case "delayed" | "in_transit" if late:
+                told = f"{name} is {late} late on its way with {parcel.carrier}"
             case "delayed":
                 told = f"{name} is delayed on its way with {parcel.carrier}"
             case _:
@@ -384,6 +562,8 @@ class _Briefing:
             told += f", {dates}{now} {expected}"
         elif parcel.status == "lost" and promised:
             told += f"; it was promised for {promised}"
+        if late and late not in told:
+            told += f"; it is {late} late"
         sentences = [f"{told}."]
         if parcel.events:
             sentences.append(self._event(parcel.tracking_id, parcel.events[-1]))
@@ -414,8 +594,24 @@ class _Briefing:
                 "refunded when the items are back with us."
             )
         elif not refunds and IntentName.REFUND_STATUS in self.wishes:
-            told.append(f"There is no refund on order {order.id}.")
+            dispute = self._dispute(order)
+            told.append(f"There is no refund on order {order.id}{' yet' if dispute else ''}.")
+            told += dispute
         return told
+
+    def _dispute(self, order: Order) -> list[str]:
+        """Return what is open about an order's charges, from this chat or from before."""
+        for line in reversed(self.payload.history):
+            number = _DISPUTE_NUMBER.search(line.text)
+            if line.role == "bot" and number and (order.id in line.text or len(self.focus) == 1):
+                return [f"Our billing team has the second charge under the number {number[0]}."]
+        for issue in self.context.past_issues:
+            about = issue.order_id == order.id and issue.status == "open"
+            if about and _DISPUTED.search(plain(issue.subject)):
+                return [
+                    f"Our billing team has your issue {issue.id} about it, which is still open."
+                ]
+        return []
 
     def _payments(self, order: Order) -> list[str]:
         told = []
@@ -445,7 +641,7 @@ class _Briefing:
 
     def _tone(self) -> Tone:
         mood = self.payload.sentiment.label if self.payload.sentiment else "neutral"
-        if mood == "negative" or self._opening():
+        if self._opening():
             return "apologetic"
         if mood == "positive" or IntentName.FEEDBACK_THANKS in self.wishes:
             return "warm"
@@ -499,6 +695,34 @@ _STATUS: Final = {
     "returned": "has been returned",
     "exchange requested": "is being exchanged",
 }
+_ALREADY: Final = {
+    "cancelled": "Order {id} has been cancelled already.",
+    "return requested": "A return of order {id} is set up already.",
+    "returned": "Order {id} has been returned already.",
+    "exchange requested": "An exchange for order {id} is set up already.",
+}
+_NOT_ANY_MORE: Final = {
+    "processed": "is being prepared for shipping",
+    "shipped": "has been shipped",
+    "delivered": "has been delivered",
+}
+
+
+def _refused(order_id: str, status: str, wish: str) -> str:
+    """Return why an order's state does not allow a wish: `wish` as in "cannot be cancelled"."""
+    if status in _ALREADY:
+        told = _ALREADY[status].format(id=order_id)
+        done = status == wish or (status, wish) in (
+            ("return requested", "returned"),
+            ("exchange requested", "exchanged"),
+        )
+        return told if done else f"{told[:-1]}, so it cannot be {wish}."
+    if wish in ("returned", "exchanged"):
+        return f"Order {order_id} has not been delivered yet, so it cannot be {wish} yet."
+    state = _NOT_ANY_MORE.get(status, f"is {status}")
+    return f"Order {order_id} {state}, so it can no longer be {wish}."
+
+
 _KINDS: Final = {
     "cancel_order": "cancel",
     "modify_address": "change the delivery address of",
@@ -543,6 +767,12 @@ def _items(order: Order) -> str:
         return "no items"
     more = len(names) - ITEMS_NAMED
     return series([*names[:ITEMS_NAMED], f"{more} more"] if more > 0 else names)
+
+
+def _options_in_words(item: Json) -> str:
+    options = item.get("options")
+    pairs = options.items() if isinstance(options, dict) else ()
+    return ", ".join(f"{option} {value}" for option, value in pairs)
 
 
 def _product(product: Json, asked: set[str]) -> str:
@@ -629,7 +859,6 @@ def _lower(text: str) -> str:
 # --- from facts to words --------------------------------------------------------------------
 
 _GREETINGS: Final = ("Hi {name},", "Hello {name},")
-_WARM: Final = ("Glad to help.", "Happy to help.")
 _REGRETS: Final = ("I am sorry for the trouble.", "I am sorry about this.")
 
 
@@ -643,8 +872,6 @@ def compose(brief: ReplyBrief) -> str:
         body.insert(0, brief.opening)
     elif brief.tone == "apologetic":
         body.insert(0, _REGRETS[dice % len(_REGRETS)])
-    elif brief.tone == "warm" and brief.topic != IntentName.FEEDBACK_THANKS.value and body:
-        body.insert(0, _WARM[dice % len(_WARM)])
     paragraphs = [greeting, " ".join(body)]
     if brief.question:
         paragraphs.append(brief.question)

@@ -51,7 +51,7 @@ _WEIGHTS: Final[dict[float, str]] = {
         unacceptable rude mess nightmare ruined fraud scam lied lies lying
         liar liars unprofessional incompetent incompetence clueless crap suck sucks sucked
         sucky ridiculous ridiculously fuming sick disgusted screwed
-        stupid dumb lame shame shameful joke wtf smh ugh fed shitty damn damned
+        stupid dumb lame shame shameful wtf smh ugh fed shitty damn damned
         pissed hell sue suing lawyer lawsuit worse rudest trash blows asshole assholes negligent
         homeless reeks wasted waste unreliable embarrassing insulting
         unhelpful dishonest bullshit bs furious livid screw fuck fucking fucked shit
@@ -75,6 +75,16 @@ REPORT_LIMIT: Final = -2.4
 
 # Weighed as a whole; their words are not weighed again.
 _PHRASES: Final[tuple[tuple[float, str], ...]] = (
+    # Questions about times are questions.
+    (
+        0,
+        r"(?:opening|business|working|office|store|shop|support|your|what) hours|"
+        r"hours of operation|"
+        r"how long (?:does|do|will|would|is|are) (?:\w+ ){0,3}?(?:shipping|delivery|deliveries|"
+        r"returns?|refunds?|exchanges?|it (?:usually|normally)|warranty|battery)(?: \w+)? ?"
+        r"(?:take|last|usually)?",
+    ),
+    (-2.5, r"(?:is|are|was|what|such|complete|total|absolute) (?:an? )?(?:\w+ )?joke|joke of an?"),
     (-3, r"never (?:again|flying|buying|ordering|using)|last time i|done with (?:you|this)"),
     (-3, r"(?:waste|wasting) of (?:time|money)|want my money back|fed up|sick of|tired of"),
     (-3, r"no (?:one|body) (?:\w+ ){0,3}(?:help|helps|helped|answer|answers|answered|cares?)"),
@@ -214,7 +224,8 @@ REPEATED: Final = pattern(
 )  # fmt: skip
 COMPLAINT: Final = pattern(
     r"complain(?:t|ts|ing|ed)?", r"unacceptable", r"terrible", r"horrible", r"awful", r"worst",
-    r"disgrace(?:ful)?", r"ridiculous", r"disappoint(?:ed|ing|ment)", r"pathetic", r"joke",
+    r"disgrace(?:ful)?", r"ridiculous", r"disappoint(?:ed|ing|ment)", r"pathetic",
+    r"(?:is|are|was|what|such|complete|total|absolute) (?:an? )?(?:\w+ )?joke", r"joke of an?",
     r"poor (?:service|quality|experience|customer)", r"bad (?:service|experience|quality)",
     r"not (?:happy|satisfied|acceptable|good enough|impressed)", r"unhappy", r"dissatisf\w+",
     r"fed up", r"sick (?:and tired )?of", r"rip ?-?off", r"scam(?:med|mers?)?", r"let down",

@@ -14,27 +14,13 @@ _GREETINGS: dict[Tone, tuple[str, ...]] = {
     "warm": ("Hi {name},", "Hello {name},"),
     "neutral": ("Hello {name},",),
 }
-_OPENINGS: dict[Tone, tuple[str, ...]] = {
-    "apologetic": (
-        "I am sorry about this.",
-        "I am sorry for the trouble.",
-        "I am very sorry, I understand how frustrating this is.",
-    ),
-    "warm": (
-        "Thank you for reaching out.",
-        "Thanks for getting in touch.",
-        "Thank you for your message, I am happy to help.",
-    ),
-    "neutral": ("Thank you for your message.",),
-}
-_CONNECTORS = ("Also, ", "In addition, ", "As well as that, ")
-
-# First words that lose nothing when they no longer begin a sentence. Names and ids do.
-_LOWER_WORDS = """
-a an all any as at both each for from if in it its no on our that the there these they this those to
-we when with you your
-"""
-_LOWER = frozenset(_LOWER_WORDS.split())
+# Who has no reason to be sorry begins with what there is to say.
+_REGRETS = (
+    "I am sorry about this.",
+    "I am sorry for the trouble.",
+    "I am very sorry, I understand how frustrating this is.",
+)
+_NOTHING_TO_SAY = "I am here to help."
 
 
 @dataclass(frozen=True)
@@ -65,18 +51,16 @@ def reply(brief: Brief, seed: int | None = None) -> str:
     luck = dice("reply", seed, brief.customer_name, brief.tone, *said, brief.question)
     name = (brief.customer_name or "").strip()
     greeting = luck.choice(_GREETINGS[brief.tone])
-    body = [luck.choice(_OPENINGS[brief.tone])]
+    body = list(said)
     if brief.opening and brief.opening.strip():
-        body = [_sentence(brief.opening)]
-    for position, sentence in enumerate(said):
-        # Now and then a word that joins; more of them would sound like a list read aloud.
-        if position in (2, 4) and sentence[-1] != "?" and _joins(sentence):
-            connector = _CONNECTORS[luck.randrange(len(_CONNECTORS))]
-            sentence = connector + sentence[0].lower() + sentence[1:]
-        body.append(sentence)
-    paragraphs = [greeting.format(name=name) if name else "Hello,", " ".join(body)]
-    if brief.question and brief.question.strip():
-        paragraphs.append(_sentence(brief.question, "?"))
+        body.insert(0, _sentence(brief.opening))
+    elif brief.tone == "apologetic":
+        body.insert(0, luck.choice(_REGRETS))
+    asked = _sentence(brief.question, "?") if brief.question and brief.question.strip() else ""
+    if not body and not asked:
+        body = [_NOTHING_TO_SAY]
+    paragraphs = [greeting.format(name=name) if name else "Hello,"]
+    paragraphs += [part for part in (" ".join(body), asked) if part]
     return "\n\n".join(paragraphs)
 
 
@@ -86,7 +70,9 @@ def _sentence(text: str, end: str = ".") -> str:
     closed = plain if re.search(r"[.!?][\"')\]]?$", plain) else f"{plain.rstrip(',;:')}{end}"
     # A word gets its capital; an id (`pay-0000001`) stays as it is.
     plain_word = re.match(r"[^\W\d_]+(?=[\s,;:.!?']|$)", closed)
-    return closed[:1].upper() + closed[1:] if plain_word else closed
+    # Some letters have no capital of their own, and stay too.
+    capital = closed[:1].upper()
+    return capital + closed[1:] if plain_word and capital.lower() == closed[:1].lower() else closed
 
 
 def _once(texts: Sequence[str]) -> list[str]:
@@ -102,8 +88,3 @@ def _once(texts: Sequence[str]) -> list[str]:
         if not earlier and not inside:
             kept.append(made[position])
     return kept
-
-
-def _joins(sentence: str) -> bool:
-    """Say whether a sentence may follow a joining word."""
-    return sentence.split(maxsplit=1)[0].lower() in _LOWER

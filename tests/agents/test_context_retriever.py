@@ -325,7 +325,11 @@ LATE = [parcel(2), parcel(3, status="delayed")]
         ("And now?", intent("other"), says("#W0000003 or #W0000004?"), [1]),
         ("And now?", intent("other"), says("Order #W9999999 is not yours."), [1]),
         ("Cancel it", intent("cancel_order"), says("Order #W0000003 is late."), [1]),
+        ("and the other one?", intent("delivery_status"), says("#W0000003 is late."), [2]),
+        ("show me my orders", intent("other"), [], [1, 2, 3, 4, 5, 6]),
+        ("both", intent("other"), says("#W0000003 or #W0000004?"), [3, 4]),
         # Numbers
+        ("Can I have the invoice for #W0000002?", intent("billing_issue"), [], [2]),
         ("x", intent("cancel_order", entity("order_id", "0000003")), [], [3]),
         ("x", intent("order_status", entity("order_id", "#W0000009")), [], []),
         (

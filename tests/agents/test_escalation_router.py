@@ -272,8 +272,8 @@ async def test_a_handover_opens_a_ticket_and_says_so(front: ShopFront, shop: Sho
         "I am sorry for the trouble you are having with this. "
         "Parcel T1 of order #W7000101 was promised for June 14 and is now expected on June 20. "
         "The carrier has been asked to look for the parcel of order #W7000101 (number IN-1). "
-        "I am handing this over to a colleague, who can see our conversation and will answer "
-        f"you here. Your ticket number is {ticket.id}."
+        f"I am handing this over to our team: they have ticket {ticket.id} and can see our "
+        "conversation. They will get in touch with you by e-mail."
     )
     assert response.facts
     # The same message again, after a crash: the same ticket.
@@ -314,7 +314,7 @@ async def test_who_asked_for_a_person_gets_no_apology(no_shop: Shop) -> None:
     wish = Intent(name=IntentName.HUMAN_AGENT, confidence=0.9)
     closed = await handle(message(plan=Plan(escalate="asked"), intent=wish), no_shop)
     assert closed.payload.response is not None
-    assert closed.payload.response.text.startswith("I am handing this over to a colleague")
+    assert closed.payload.response.text.startswith("I am handing this over to our team")
 
 
 async def test_a_reply_that_never_passed_is_not_shown(no_shop: Shop) -> None:
@@ -453,3 +453,12 @@ def test_whatever_fails_however_often_the_turn_is_closed_or_buried(
 
 def test_the_first_actor_may_be_tried_again_too() -> None:
     assert retried(message(error=failure(CONVERSATION)), "x").slip.steps == NEW_TURN
+
+
+async def test_who_writes_too_fast_is_asked_to_wait(no_shop: Shop) -> None:
+    came = message(error=failure(NEW_TURN[0], "TooManyWaiting"))
+    closed = await handle(came, no_shop)
+    assert closed.payload.response is not None
+    assert closed.payload.response.text.startswith("I am still working on your earlier messages")
+    assert closed.payload.escalation is not None
+    assert closed.payload.escalation.kind == "fallback"

@@ -262,6 +262,7 @@ async def test_what_the_shop_refuses_is_a_result_and_the_rest_goes_on(
             "payment pay_0 does not belong",
         ),
         ({"kind": "update_profile"}, "what to change is not said"),
+        ({"kind": "update_profile", "arguments": {"email": "new@evil.com"}}, "by a colleague"),
         ({"kind": "goodwill_credit"}, "amount is not said"),
     ],
 )

@@ -27,10 +27,12 @@ from streams.payload import (
     IntentName,
     Order,
     Parcel,
+    PastIssue,
     Payload,
     Plan,
     PlannedAction,
     Sentiment,
+    Utterance,
     Verdict,
 )
 
@@ -249,7 +251,7 @@ def test_reasons_for_the_customer_are_told_and_others_are_not() -> None:
         ]
     )
     text = said(turn("return_request", plan=plan))
-    assert "Order #W7000101 could be returned until November 20: 30 days from delivery." in text
+    assert "can no longer be returned: that was possible until November 20, 30 days from" in text
     assert "VIP" not in text
 
 
@@ -343,6 +345,151 @@ def test_a_handover_is_told() -> None:
     assert "A colleague from our team will take over" in said(
         turn("human_agent", plan=Plan(escalate="the customer asked for a person"))
     )
+
+
+def test_internal_notes_are_never_told() -> None:
+    internal = (
+        "issue TK-0000004, Handover: a VIP customer has an unresolved billing issue",
+        "investigation IN-0000001",
+    )
+    reasons = [f"parcel 282320683040 is being looked into already: {one}" for one in internal]
+    first, second = (said(turn("delivery_delay", plan=Plan(reasons=[one]))) for one in reasons)
+    assert "Parcel 282320683040 is being looked into already." in first
+    assert not any(word in first for word in ("VIP", "Handover", "TK-", "unresolved"))
+    assert "is being looked into already under the number IN-0000001." in second
+
+
+def test_lateness_is_told_once_in_the_facts() -> None:
+    plan = Plan(reasons=["parcel 282320683040 of order #W7000101 is 4 days late"])
+    text = said(turn("delivery_delay", plan=plan))
+    assert text.count("4 days late") == 1
+    assert "is delayed" not in text
+    assert "Parcel 282320683040 is 4 days late on its way with Swiftline" in text
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        (
+            "is return requested: only delivered orders can be returned",
+            "A return of order #W7000101 is set up already.",
+        ),
+        (
+            "is cancelled: only pending orders can be cancelled",
+            "Order #W7000101 has been cancelled already.",
+        ),
+        (
+            "is shipped: only pending orders can be cancelled",
+            "Order #W7000101 has been shipped, so it can no longer be cancelled.",
+        ),
+        (
+            "is pending: only delivered orders can be returned",
+            "Order #W7000101 has not been delivered yet, so it cannot be returned yet.",
+        ),
+        (
+            "is return requested: only pending orders can be changed",
+            "A return of order #W7000101 is set up already, so it cannot be changed.",
+        ),
+    ],
+)
+def test_refusals_are_told_in_good_words(reason: str, told: str) -> None:
+    plan = Plan(reasons=[f"order #W7000101 {reason}"])
+    assert told in said(turn("cancel_order", plan=plan))
+
+
+def bought(*items: dict[str, Any]) -> Context:
+    return Context(
+        customer=ADA,
+        orders=[order(items=list(items))],
+        focus=["#W7000101"],
+        products=[PRODUCT],
+    )
+
+
+KETTLE = {"item_id": "1", "name": "Tea Kettle", "price": 60.0, "options": {"capacity": "1 L"}}
+HEADSET = {"item_id": "2", "name": "Headset", "price": 99, "options": {"connection": "wireless"}}
+LAMP = {"item_id": "3", "name": "Desk Lamp", "price": 53.5, "options": {"color": "brass"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "item", "told"),
+    [
+        ("what's the capacity of the kettle i ordered?", KETTLE, "capacity 1 L"),
+        ("how much was the lamp", LAMP, "$53.50"),
+        ("is my headset bluetooth?", HEADSET, "connection wireless"),
+    ],
+)
+def test_questions_about_what_was_bought_look_at_the_order(
+    text: str, item: dict[str, Any], told: str
+) -> None:
+    reply = said(turn("product_question", text, context=bought(item, {"name": "Mug"})))
+    assert told in reply
+    assert f"The {item['name']} of your order #W7000101" in reply
+    assert "Rain Jacket" not in reply
+    assert "Mug" not in reply
+
+
+def test_how_much_was_paid_is_told_from_the_payments() -> None:
+    reply = said(turn("product_question", "how much did I pay?", context=bought(KETTLE, LAMP)))
+    assert "$120.00 to the Visa card ending in 1234: charged" in reply
+    assert "Rain Jacket" not in reply
+
+
+def test_what_is_sold_is_told_from_the_catalogue() -> None:
+    text = "do you have the jacket in moss?"
+    jacket = {"name": "Rain Jacket", "options": {"color": "rust"}}
+    assert "comes in" in said(turn("product_question", text, context=bought(jacket)))
+
+
+def test_all_orders_are_listed_on_demand() -> None:
+    orders = [order(), order("pending", id="#W7000102")]
+    context = Context(customer=ADA, orders=orders, parcels=[parcel()], focus=["#W7000101"])
+    brief = facts(turn("order_status", "show me my orders", context=context))
+    assert len(brief.facts) == 2
+    assert "#W7000101" in brief.facts[0]
+    assert "has been shipped and is expected on November 24." in brief.facts[0]
+    assert "#W7000102" in brief.facts[1]
+
+
+def test_an_open_dispute_is_told_with_the_refund() -> None:
+    payload = turn("refund_status", "did you refund me already?")
+    assert "There is no refund on order #W7000101." in said(payload)
+    line = "Our billing team is checking the second charge under the number DP-0000001."
+    payload.history = [Utterance(role="bot", text=line, at=AT)]
+    assert "There is no refund on order #W7000101 yet." in said(payload)
+    assert "under the number DP-0000001" in said(payload)
+
+
+def test_how_it_goes_is_told_where_nothing_is_planned() -> None:
+    text = said(turn("return_request", "How do I return something?"))
+    assert "within 30 days of their delivery" in text
+    assert "#W7000101" not in text
+
+
+def test_what_plan_and_facts_both_know_is_told_once() -> None:
+    rule = "the shop takes things back within 30 days of their delivery"
+    text = said(turn("return_request", "How do I return something?", plan=Plan(reasons=[rule])))
+    assert text.split("\n\n")[1] == "The shop takes things back within 30 days of their delivery."
+    plan = Plan(reasons=["order #W7000101: Desk Lamp, color brass ($53.50)"])
+    lamp = turn("product_question", "how much was the lamp", context=bought(LAMP), plan=plan)
+    assert said(lamp).count("$53.50") == 1
+    ticket = "there is an open ticket TK-0000007 of yours with our team, who will get in touch"
+    assert said(turn("order_status", plan=Plan(reasons=[ticket]))).count("TK-0000007") == 1
+
+
+def test_an_open_ticket_is_told_in_the_turns_after_a_handover() -> None:
+    payload = turn("order_status")
+    payload.history = [Utterance(role="bot", text="A colleague has your ticket TK-0000007.", at=AT)]
+    assert payload.context is not None
+    payload.context.past_issues = [
+        PastIssue(id="TK-0000007", opened_at=AT, subject="Handover: a VIP", status="open")
+    ]
+    assert "Our team has your ticket TK-0000007 and will get in touch with you." in said(payload)
+    assert "VIP" not in said(payload)
+
+
+def test_letting_it_be_is_answered_so() -> None:
+    assert "I leave everything as it is." in said(turn("other", "nvm"))
 
 
 def test_years_are_told_where_they_are_not_this_one() -> None:

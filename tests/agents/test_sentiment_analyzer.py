@@ -121,3 +121,18 @@ def test_a_message_takes_less_than_a_millisecond() -> None:
     for _ in range(200):
         analyze(text)
     assert (time.perf_counter() - started) / 200 < 0.005  # 1 ms, and room for a busy machine
+
+
+@pytest.mark.parametrize(
+    "text", ["Tell me a joke", "What are your opening hours?", "how long does shipping take?"]
+)
+def test_a_question_is_no_complaint(text: str) -> None:
+    found = analyze(text)
+    assert found.label == "neutral"
+    assert not found.complaint
+
+
+def test_a_service_that_is_a_joke_is_one() -> None:
+    assert analyze("Your service is a joke").complaint
+    assert analyze("This is a complete joke!").label == "negative"
+    assert analyze("How long do I have to wait, hours?").score < 0

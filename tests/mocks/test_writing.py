@@ -77,6 +77,15 @@ def test_an_opening_takes_the_place_of_ours() -> None:
     assert text.count("sorry") == 1
 
 
+def test_nothing_stands_before_what_there_is_to_say() -> None:
+    for seed in range(20):
+        text = reply(Brief("Dagny", "warm", must_say=["You are welcome."]), seed)
+        assert re.fullmatch(r"(Hi|Hello) Dagny,\n\nYou are welcome\.", text)
+        report = "The carrier's latest report on it: sorted."
+        text = reply(Brief("Dagny", "neutral", facts=["It is sent.", "It is late.", report]), seed)
+        assert text == f"Hello Dagny,\n\nIt is sent. It is late. {report}"
+
+
 def test_what_must_be_said_comes_first() -> None:
     text = reply(Brief("Ann", "warm", must_say=["It is cancelled."], facts=["It cost $5."]))
     assert text.endswith("It is cancelled. It cost $5.")
