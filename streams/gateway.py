@@ -11,6 +11,7 @@ from typing import Final, Self
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
+from nats.js.errors import NoStreamResponseError
 from pydantic import BaseModel, Field, ValidationError
 
 from streams.bridge import decode
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 ACKNOWLEDGED_WITHIN: Final = 5.0  # seconds
 PULSE_WITHIN: Final = 1.0  # seconds
 DECLARE_AGAIN: Final = 1.0  # seconds
+SEND_AGAIN: Final = 0.1  # seconds
 READ_WITHIN: Final = 5.0  # seconds
 READ_BATCH: Final = 256  # replies
 
@@ -139,15 +141,22 @@ class Gateway:
         key = message.session_id.encode()
         partition = partition_for(key, self.settings.partitions)
         headers = encode_headers(key, b"") | {MESSAGE_ID: f"{message.session_id}-{message.id}"}
-        try:
-            await client.jetstream().publish(
-                subject(self.settings.prefix, CONVERSATION, partition),
-                message.encode(),
-                headers=headers,
-                timeout=ACKNOWLEDGED_WITHIN,
-            )
-        except NatsError as error:
-            raise GatewayUnavailable(f"the message broker did not take it: {error}") from error
+        place = subject(self.settings.prefix, CONVERSATION, partition)
+        deadline = asyncio.get_running_loop().time() + ACKNOWLEDGED_WITHIN
+        while True:
+            try:
+                await client.jetstream().publish(
+                    place, message.encode(), headers=headers, timeout=ACKNOWLEDGED_WITHIN
+                )
+            except NoStreamResponseError as error:
+                # A server that has just started takes connections before it has its streams.
+                if asyncio.get_running_loop().time() > deadline:
+                    raise GatewayUnavailable("the topics are not there") from error
+                await asyncio.sleep(SEND_AGAIN)
+            except NatsError as error:
+                raise GatewayUnavailable(f"the message broker did not take it: {error}") from error
+            else:
+                return
 
     def _reply_subject(self, session_id: str) -> str:
         key = session_id.encode()

@@ -106,7 +106,14 @@ class Responder:
                 while True:
                     with suppress(TimeoutError):
                         for record in await pull.fetch(8, timeout=0.5):
-                            await self._work(Message.decode(record.data))
+                            try:
+                                await self._work(Message.decode(record.data))
+                            except NatsError:
+                                # A broker that has just come back may lack a stream still: not
+                                # acknowledged, the record would come again in half a minute only.
+                                with suppress(NatsError):
+                                    await record.nak()
+                                raise
                             await record.ack()
             except NatsError:
                 await asyncio.sleep(0.05)  # no stream yet, or the broker is away
