@@ -86,13 +86,14 @@ async def test_user_and_token(configured: Configured, extra: str, good: str, bad
         await connect(parse_url(f"nats://{bad}{address}"), name="test")
 
 
-async def test_fausts_own_credentials_log_in(configured: Configured) -> None:
+async def test_fausts_own_credentials_log_in(configured: Configured, tmp_path: Path) -> None:
     configured.extra = 'authorization { user: "ann", password: "pw" }'
     configured.start()
     app = faust.App(
         "with-credentials",
         broker=configured.url,
         broker_credentials=faust.SASLCredentials(username="ann", password="pw"),
+        datadir=str(tmp_path / "data"),
         topic_partitions=1,
         web_enabled=False,
     )
