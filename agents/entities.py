@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Final, Literal
 
+from streams.checksum import luhn
 from streams.payload import Entity
 
 Kind = Literal[
@@ -162,12 +163,3 @@ def _found(text: str, taken: bytearray) -> Iterator[Entity]:
         start, end = match.span(1)
         if not any(taken[start:end]):
             yield Entity(type="name", value=text[start:end], start=start, end=end)
-
-
-def luhn(number: str) -> bool:
-    """Say whether the digits of `number` are as many as a card's and pass its checksum."""
-    digits = [int(char) for char in number if char in "0123456789"]
-    if not 13 <= len(digits) <= 19 or set(digits) <= {0, 1}:
-        return False
-    doubled = (2 * d - 9 * (d > 4) if i % 2 else d for i, d in enumerate(reversed(digits)))
-    return sum(doubled) % 10 == 0

@@ -17,9 +17,10 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from agents import guardrail_lexicon as lexicon
-from agents.entities import canonical_order_id, extract, luhn
+from agents.entities import canonical_order_id, extract
 from agents.language import pattern, plain, squeeze, words
 from streams import slip
+from streams.checksum import luhn
 from streams.mailbox import Mesh
 from streams.message import Message
 from streams.payload import Context, Entity, Guardrail, Json, Payload, Plan, Verdict

@@ -164,14 +164,7 @@ def _refuse_other_place(case: Case, draft: Draft, order: Order) -> None:
     for parcel in case.parcels(order):
         if parcel.status != "exception":
             continue
-        to = f" to {describe_address(address)}" if address else ""
-        draft.offer(
-            "redeliver",
-            f"have parcel {parcel.tracking_id} of order {order.id} delivered again{to}",
-            order=order,
-            arguments={"tracking_id": parcel.tracking_id}
-            | ({"address": address} if address else {}),
-        )
+        _offer_redelivery(draft, order, parcel, address)
 
 
 def _modify_address(case: Case, draft: Draft, order: Order) -> None:
@@ -381,9 +374,7 @@ def _see_to_parcel(case: Case, draft: Draft, order: Order, parcel: Parcel) -> No
     if parcel.status == "lost":
         _make_good_lost(case, draft, order, parcel)
     elif parcel.status == "exception" and _REDELIVER.search(case.said):
-        text = f"have parcel {parcel.tracking_id} of order {order.id} delivered again"
-        arguments: Json = {"tracking_id": parcel.tracking_id}
-        draft.offer("redeliver", text, order=order, arguments=arguments)
+        _offer_redelivery(draft, order, parcel)
     elif is_late(parcel, case.today):
         late = days_late(parcel, case.today)
         draft.because(f"parcel {parcel.tracking_id} of order {order.id} is {_days(late)} late")
@@ -391,6 +382,18 @@ def _see_to_parcel(case: Case, draft: Draft, order: Order, parcel: Parcel) -> No
         _give_goodwill(case, draft, order, parcel, late)
     elif parcel.delivered_at is not None and _NOT_RECEIVED.search(case.said):
         _search_delivered(case, draft, order, parcel)
+
+
+def _offer_redelivery(
+    draft: Draft, order: Order, parcel: Parcel, address: Json | None = None
+) -> None:
+    """Offer to have a parcel that could not be delivered brought again, there or elsewhere."""
+    to = f" to {describe_address(address)}" if address else ""
+    text = f"have parcel {parcel.tracking_id} of order {order.id} delivered again{to}"
+    arguments: Json = {"tracking_id": parcel.tracking_id}
+    if address:
+        arguments["address"] = address
+    draft.offer("redeliver", text, order=order, arguments=arguments)
 
 
 def _search_delivered(case: Case, draft: Draft, order: Order, parcel: Parcel) -> None:

@@ -3,6 +3,8 @@
 import re
 from typing import Final
 
+from streams.checksum import luhn
+
 # 15 or 16 digits with the beginning of a card network's range, in groups or not. Order and
 # tracking numbers are shorter or begin otherwise, and seldom have the check digit right.
 _CARD: Final = re.compile(
@@ -18,11 +20,5 @@ def mask_cards(text: str) -> str:
 
 
 def _masked(found: re.Match[str]) -> str:
-    digits = [int(character) for character in found[0] if character.isdigit()]
-    return f"•••• {''.join(map(str, digits[-4:]))}" if _checks(digits) else found[0]
-
-
-def _checks(digits: list[int]) -> bool:
-    """Say whether the last digit is right for the others (Luhn)."""
-    doubled = [sum(divmod(2 * digit, 10)) for digit in digits[-2::-2]]
-    return (sum(digits[::-2]) + sum(doubled)) % 10 == 0
+    digits = re.sub(r"\D", "", found[0])
+    return f"•••• {digits[-4:]}" if luhn(digits) else found[0]
