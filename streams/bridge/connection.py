@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 RETRY_SECONDS: Final = 0.5
 """Pause between two attempts at the same server."""
+TRANSACTIONS_SINCE: Final = (2, 12)
+"""The first version of nats-server that has atomic batches."""
 PING_SECONDS: Final = 5
 """How often the connection is tested; three unanswered pings in a row end it."""
 
@@ -248,6 +250,16 @@ async def check_jetstream(client: Client) -> None:
             continue
         return
     raise JetStreamUnavailable(f"JetStream on {_where(client)} does not answer")
+
+
+def check_transactions(client: Client) -> None:
+    """Return if the server knows atomic batches; else raise ConfigurationError."""
+    version = client.connected_server_version
+    if (version.major, version.minor) < TRANSACTIONS_SINCE:
+        raise ConfigurationError(
+            'processing_guarantee="exactly_once" needs nats-server '
+            f"{'.'.join(map(str, TRANSACTIONS_SINCE))} or later; {_where(client)} is {version}"
+        )
 
 
 def _where(client: Client) -> str:

@@ -14,7 +14,7 @@ import nats.errors
 import nats.js.errors
 from faust.transport import base
 from faust.transport import consumer as faust_consumer
-from faust.types import TP, ConsumerMessage
+from faust.types import TP
 from faust.types.transports import PartitionerT
 from faust.types.tuples import ack_lock
 from mode import Service
@@ -34,8 +34,10 @@ from .layout import Place, decode_headers, partition_for
 from .link import always
 from .membership import Member
 from .offsets import Offsets
+from .producer import Producer
 from .reader import Delivered, Reader
 from .topics import TopicInfo
+from .transactions import TransactionManager
 
 if TYPE_CHECKING:
     from .transport import Transport
@@ -97,9 +99,12 @@ class Consumer(faust_consumer.Consumer):
         self._frozen = False
         self._losing = False
         self._doubtful = False
+        self._tables_fresh = False
+        """Whether what tables hold on disk was written by this process."""
         self.generation: int | None = None
         """The generation whose partitions we hold; events of another are not ours any more."""
-        self._offsets: Offsets | None = None
+        self.offsets: Offsets | None = None
+        """Where commits go; None before the group is joined."""
         self._member: Member | None = None
         self._partitioner = cast(PartitionerT | None, cast(Any, self.app.conf).producer_partitioner)
 
@@ -111,7 +116,13 @@ class Consumer(faust_consumer.Consumer):
         await self.link.acquire()
         self._linked = True
         self.link.on_reconnect.append(self._reconnected)
+        if self.in_transaction:
+            cast(Producer, self.app.producer).transactions = self._transactions
         await super().on_start()
+
+    @property
+    def _transactions(self) -> TransactionManager:
+        return cast(TransactionManager, self.transactions)
 
     async def on_stop(self) -> None:
         """Commit what is done, leave the group, disconnect; ends whatever the server does."""
@@ -192,7 +203,7 @@ class Consumer(faust_consumer.Consumer):
             session=conf.broker_session_timeout,
             patience=conf.broker_max_poll_interval or 0.0,
         )
-        self._offsets = Offsets(bucket, conf.id, member.id)
+        self.offsets = Offsets(self.link.offsets_bucket(), conf.id, member.id)
         self._member = member
         await member.start()
 
@@ -240,13 +251,19 @@ class Consumer(faust_consumer.Consumer):
         assigned = {TP(topic, number) for topic, numbers in topics for number in numbers}
         assignor = cast(Any, self.app.assignor)
         assignor.on_assignment(_Assignment(topics, user_data))
-        assert self._offsets is not None  # noqa: S101 - made together with the member
-        await self._offsets.claim(
+        assert self.offsets is not None  # noqa: S101 - made together with the member
+        await self.offsets.claim(
             [Place(*tp) for tp in sorted(assigned) if not self._is_changelog_tp(tp)], generation
         )
         kept = assignor.assigned_actives() | assignor.assigned_standbys()
-        forget_tables(self.app, kept, doubtful=self._doubtful)
+        forget_tables(
+            self.app,
+            kept,
+            doubtful=self._doubtful,
+            ahead=self.in_transaction and not self._tables_fresh,
+        )
         self._losing = self._doubtful = False
+        self._tables_fresh = True
         self.generation = generation
         if self._member is not None:
             self.link.may_write = self._member.holds_lease
@@ -289,12 +306,13 @@ class Consumer(faust_consumer.Consumer):
             # What is left has ids: sending it does no harm, even if another sends it too.
             self.link.may_write = always
             self.link.publisher.send_again()
-        if self._offsets is not None:
-            self._offsets.release()
+        if self.offsets is not None:
+            self.offsets.release()
         await super().on_partitions_revoked(revoked)
         self._assignment = set()
         self._positions.clear()
         self._delivered.clear()
+        self._transactions.forget()
         self._due.clear()
         await self._close_readers(list(self._readers))
 
@@ -345,15 +363,15 @@ class Consumer(faust_consumer.Consumer):
     async def _acknowledgement(self) -> None:
         # Faust resolves this future at every acknowledgement. Streams may also have let go of
         # messages without one, so look again after a while.
-        self._waiting_for_ack = self.loop.create_future()
+        if self._waiting_for_ack is None or self._waiting_for_ack.done():
+            self._waiting_for_ack = self.loop.create_future()
         await asyncio.wait([self._waiting_for_ack], timeout=0.5)
-        self._waiting_for_ack = None
 
     # -- positions
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Move every source partition to where the group goes on; return these offsets."""
-        committed = self._offsets.committed() if self._offsets is not None else {}
+        committed = self.offsets.committed() if self.offsets is not None else {}
         seeks: dict[TP, int] = {}
         for tp in sorted(self._assignment):
             if self._is_changelog_tp(tp):
@@ -373,6 +391,7 @@ class Consumer(faust_consumer.Consumer):
     async def _seek(self, partition: TP, offset: int) -> None:
         await self._close_readers([partition])
         self._delivered.pop(partition, None)
+        self._transactions.forget(partition)
         self._acked.pop(partition, None)
         self._acked_index.pop(partition, None)
         self._positions[partition] = max(offset, 1)
@@ -608,6 +627,8 @@ class Consumer(faust_consumer.Consumer):
         delivered = self._delivered[tp]
         if tracked:
             delivered.add(offset)
+            if self.in_transaction:
+                self._transactions.begin(message)
         waiting = step(cast(Any, self.callback(message)))
         if waiting is not None:
             # A buffer is full, or the flow was suspended just now.
@@ -615,6 +636,8 @@ class Consumer(faust_consumer.Consumer):
             await self.wait_first(handing_on, self.suspend_flow.wait())
             if handing_on.cancelled() or not handing_on.done():
                 delivered.take_back(offset)
+                if self.in_transaction:
+                    self._transactions.take_back(message)
                 if self._readers.get(tp) is reader:
                     self._positions[tp] = offset
                     reader.buffer.appendleft(record)
@@ -626,7 +649,7 @@ class Consumer(faust_consumer.Consumer):
             self._n_acked = 0
             await self.commit()
 
-    def _to_message(self, tp: TP, record: Delivered) -> ConsumerMessage:
+    def _to_message(self, tp: TP, record: Delivered) -> Input:
         fields = parse_headers(record.header) if record.header else None
         content = decode_headers(fields, record.payload)
         own_time = content.timestamp
@@ -657,6 +680,41 @@ class Consumer(faust_consumer.Consumer):
 
     # -- committing
 
+    @Service.task
+    async def _commit_what_is_finished(self) -> None:
+        """In transactions: let nobody wait for the interval, as it is then that outputs go out."""
+        seen = -1
+        while self.in_transaction and not self.should_stop:
+            if self._n_acked == seen:
+                await self._acknowledgement()
+            seen = self._n_acked
+            if self._assignment and not self.app.rebalancing:
+                await self.commit()
+
+    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        """Commit what is done, in all topics or in some; say if there was anything.
+
+        As Faust's, without the tables of text that it draws for its log at every commit.
+        """
+        state = self.app.sensors.on_commit_initiated(self)
+        offsets = self._filter_committable_offsets(
+            [tp for tp in self._filter_tps_with_pending_acks(topics) if tp in self._assignment]
+        )
+        committed = False
+        if offsets:
+            await self._handle_attached(offsets)
+            if self.in_transaction:
+                committed = await self.transactions.commit(offsets)
+            else:
+                await self.app.producer.flush()
+                committed = await self._commit(offsets)
+        if committed:
+            self.app.tables.on_commit(cast(Any, offsets))
+            self._committed_offset.update(offsets)
+            self.app.monitor.on_tp_commit(offsets)
+        self.app.sensors.on_commit_completed(self, state)
+        return committed
+
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Do nothing: gaps between a partition's offsets mean nothing here."""
 
@@ -674,16 +732,20 @@ class Consumer(faust_consumer.Consumer):
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         """Store offsets; waits for as long as the server stays away."""
-        if self._offsets is None:
+        if self.offsets is None:
             return False
         try:
-            await self._offsets.commit({Place(*tp): offset for tp, offset in offsets.items()})
+            await self.offsets.commit({Place(*tp): offset for tp, offset in offsets.items()})
         except Fenced as exc:
             logger.warning("%s", exc)
-            if self._member is not None and self.generation is not None:
-                self._member.fenced()
+            self.fenced()
             return False
         return True
+
+    def fenced(self) -> None:
+        """Take note that another member has one of our partitions by now."""
+        if self._member is not None and self.generation is not None:
+            self._member.fenced()
 
 
 class _Assignment(NamedTuple):

@@ -234,13 +234,15 @@ def slow_producer(app: "AppT") -> None:
     app.__dict__.pop("maybe_start_producer", None)
 
 
-def forget_tables(app: "AppT", kept: "set[TP]", *, doubtful: bool) -> None:
+def forget_tables(app: "AppT", kept: "set[TP]", *, doubtful: bool, ahead: bool) -> None:
     """Empty tables whose local data cannot be relied on; recovery then reads them back whole.
 
     Why: the memory store does not know which of the keys written here belong to a partition
     that has moved away, so they would stay, and grow old. It is emptied unless exactly the
     changelog partitions `kept` stay ours. And when we may have gone on writing what belonged to
     another member already (`doubtful`), no store can be relied on, those on disk included.
+    Neither can those on disk that an earlier process has left, if it wrote `ahead` of
+    transactions that it may not have lived to commit.
     """
     recovery = cast(Any, app.tables).recovery
     for table in app.tables.values():
@@ -249,7 +251,8 @@ def forget_tables(app: "AppT", kept: "set[TP]", *, doubtful: bool) -> None:
         before = {tp for counter in offsets for tp in counter if tp.topic == topic}
         in_memory = hasattr(cast(Any, table).data, "_key_partition")
         moved = before != {tp for tp in kept if tp.topic == topic}
-        if not before or not (doubtful or (in_memory and moved)):
+        left_behind = ahead and not in_memory
+        if not left_behind and not (before and (doubtful or (in_memory and moved))):
             continue
         if in_memory:
             cast(Any, table).data.data.clear()

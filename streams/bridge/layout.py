@@ -1,8 +1,9 @@
 """Where a record lives: names of streams and subjects, the partitioner, and header encoding.
 
-A topic is one JetStream stream. A record of partition *p* has the subject
-`<prefix>.<topic>.<p>`, and `<prefix>.<topic>.<p>.<key token>` when the topic keeps its keys in
-the subject (compacted topics always do). The Faust offset of a record is its stream sequence.
+A topic is one JetStream stream, or shares one with all topics of its prefix (transactions need
+that). A record of partition *p* has the subject `<prefix>.<topic>.<p>`, and
+`<prefix>.<topic>.<p>.<key token>` when the topic keeps its keys in the subject (compacted topics
+always do). The Faust offset of a record is its stream sequence.
 
 All functions here are pure.
 """
@@ -31,6 +32,10 @@ HEADERS: Final = "Bridge-Headers"
 """Header with all user headers, when one of them could not travel as a NATS header."""
 MESSAGE_ID: Final = "Nats-Msg-Id"
 """JetStream's header for de-duplication."""
+ROLLUP: Final = "Nats-Rollup"
+"""JetStream's header that makes a record the only one of its subject."""
+LIFETIME: Final = "Nats-TTL"
+"""JetStream's header with a record's lifetime, in seconds with an `s` behind."""
 
 KEY_TOKEN_MAX: Final = 160
 """Longest key token in characters; keys that would need more are hashed."""
@@ -102,6 +107,21 @@ def key_token(key: bytes | None) -> str:
 def stream_name(prefix: str, topic: str) -> str:
     """Return the name of the JetStream stream that holds `topic`."""
     return f"{prefix}--{escape(topic)}"
+
+
+def shared_stream(prefix: str) -> str:
+    """Return the name of the stream that holds all topics of a prefix, if they share one."""
+    return prefix
+
+
+def description_subject(prefix: str, topic: str) -> str:
+    """Return the subject in the shared stream that describes a topic; no topic can have it."""
+    return f"{prefix}.=topics.{escape(topic)}"
+
+
+def offsets_base(prefix: str) -> str:
+    """Return the beginning of the subjects in the shared stream that hold committed offsets."""
+    return f"{prefix}.=offsets."
 
 
 def subject(prefix: str, topic: str, partition: int, key: bytes | None = None) -> str:

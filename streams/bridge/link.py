@@ -8,20 +8,28 @@ import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import nats.errors
 from faust.auth import SASLCredentials, SSLCredentials
 from faust.types import AppT
+from faust.types.enums import ProcessingGuarantee
 from faust.types.topics import TopicT
 from mode.utils.times import want_seconds
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from . import topics
-from .bucket import Bucket
-from .connection import ConnectionOptions, check_jetstream, connect, parse_url
+from .bucket import Bucket, SharedBucket
+from .connection import (
+    ConnectionOptions,
+    check_jetstream,
+    check_transactions,
+    connect,
+    parse_url,
+)
 from .errors import AccessDenied, BridgeError, ConfigurationError, NotConnected, UnknownTopic
+from .layout import offsets_base, shared_stream
 from .publisher import Publisher
 from .topics import TopicInfo, TopicSpec
 
@@ -90,6 +98,24 @@ class Link:
         """Return the bucket in which the groups of this prefix keep what they agree on."""
         return Bucket(self.client, f"{self.options.prefix}-groups")
 
+    def offsets_bucket(self) -> Bucket:
+        """Return where offsets are committed: beside the records, where topics share a stream.
+
+        Call it when the topics of the app are known.
+        """
+        if any(info.shared for info in self.topics.values()):
+            prefix = self.options.prefix
+            return SharedBucket(self.client, shared_stream(prefix), offsets_base(prefix))
+        return self.bucket()
+
+    @property
+    def exactly_once(self) -> bool:
+        """Whether the app's settings ask for transactions."""
+        # mypy: Faust declares the setting as the enumeration's class.
+        return bool(
+            cast(Any, self.app.conf).processing_guarantee == ProcessingGuarantee.EXACTLY_ONCE
+        )
+
     def unique_id(self) -> str:
         """Return a message id that no other record ever has."""
         return f"{self._unique}-{next(self._ids)}"
@@ -131,6 +157,8 @@ class Link:
         )
         try:
             await check_jetstream(client)
+            if self.exactly_once:
+                check_transactions(client)
             self._publisher = Publisher(
                 client, on_failure=self._fail, may_write=lambda: self.may_write()
             )
@@ -231,7 +259,7 @@ class Link:
         if info is None or made_up is None or not self.client.is_connected:
             return
         with contextlib.suppress(nats.errors.Error, TimeoutError):
-            await self.js.delete_stream(info.stream)
+            await topics.remove(self.js, info)
 
     def _find(self, name: str) -> TopicT | None:
         """Return how the app describes a topic, if it does so anywhere."""
@@ -267,6 +295,7 @@ class Link:
             replicas=options.replicas or replicas or 1,
             duplicate_window=options.duplicate_window,
             owner=self.app.conf.id,
+            shared=self.exactly_once,
         )
         spec = with_options(spec, config or {})
         if compacting and not deleting:

@@ -4,13 +4,14 @@ import asyncio
 import json
 import logging
 import re
+import secrets
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from nats.aio.client import Client
 
-from .errors import AccessDenied, BridgeError, SendFailed
+from .errors import AccessDenied, BatchRefused, BridgeError, Fenced, SendFailed
 from .internals import parse_headers, subscribe_raw, unsubscribe_raw, write
 
 logger = logging.getLogger(__name__)
@@ -20,6 +21,9 @@ ACK_SECONDS: Final = 5.0
 NOBODY_SECONDS: Final = 30.0
 """How long a subject may be without a stream (an election, a restart) before sending fails."""
 _TICK_SECONDS: Final = 0.5
+
+BatchRecord = tuple[str, bytes, dict[str, str]]
+"""Subject, payload and headers of a record in an atomic batch."""
 
 _REFUSED = re.compile(r'permissions violation for publish to "(.+?)"')
 
@@ -88,6 +92,7 @@ class Publisher:
         self._may_write = may_write
         self._in_flight: dict[int, _InFlight] = {}
         self._by_subject: defaultdict[str, list[int]] = defaultdict(list)
+        self._batches: dict[int, asyncio.Future[int]] = {}
         self._token = 0
         self._inbox = ""
         self._subscription = 0
@@ -99,6 +104,7 @@ class Publisher:
         """Begin to take acknowledgements; the client must be connected."""
         self._loop = asyncio.get_running_loop()
         self._inbox = self.client.new_inbox() + "."
+        self._batch_prefix = f"{secrets.token_hex(8)}-"
         self._subscription = await subscribe_raw(self.client, self._inbox + "*", self._on_ack)
         self._timer = self._loop.call_later(_TICK_SECONDS, self._tick)
 
@@ -165,6 +171,57 @@ class Publisher:
         self._write(command)
         return future
 
+    async def publish_batch(self, records: Sequence[BatchRecord], *, explain: bool = False) -> int:
+        """Store records of one stream together or not at all; return the last one's sequence.
+
+        Their sequences follow each other without a gap. With `explain` the server tells which
+        record made it refuse the batch, at the price of an answer for each.
+
+        Raises BatchRefused if nothing was stored, TimeoutError if nobody knows whether it was,
+        Fenced if we must not write any more.
+        """
+        token = self._token = self._token + 1
+        name = f"{self._batch_prefix}{token}"
+        reply = f"{self._inbox}{token}".encode()
+        last = len(records)
+        commands: list[bytes] = []
+        for number, (subject, payload, headers) in enumerate(records, 1):
+            marks = {"Nats-Batch-Id": name, "Nats-Batch-Sequence": str(number)}
+            if number == last:
+                marks["Nats-Batch-Commit"] = "1"
+            block = header_block(headers | marks)
+            commands.append(
+                b"HPUB %b %b%d %d\r\n%b%b\r\n"
+                % (
+                    subject.encode(),
+                    reply + b" " if explain or number == last else b"",
+                    len(block),
+                    len(block) + len(payload),
+                    block,
+                    payload,
+                )
+            )
+        answer: asyncio.Future[int] = self._loop.create_future()
+        self._batches[token] = answer
+        try:
+            if not self._may_write():
+                raise Fenced("the lease is lost: nothing may be written")
+            write(self.client, b"".join(commands))
+            async with asyncio.timeout(ACK_SECONDS):
+                return await answer
+        finally:
+            del self._batches[token]
+
+    def _on_batch_answer(self, answer: "asyncio.Future[int]", payload: bytes) -> None:
+        if answer.done() or not payload:
+            return  # an empty one says that the batch has been begun
+        said = json.loads(payload)
+        error = said.get("error")
+        if error is None:
+            answer.set_result(int(said["seq"]))
+        else:
+            answer.set_exception(BatchRefused(error))
+
     async def room(self) -> None:
         """Wait until another record may be sent."""
         while self.full:
@@ -183,6 +240,9 @@ class Publisher:
         now = self._loop.time()
         for token, record in self._in_flight.items():
             self._send_again(token, record, now)
+        for answer in self._batches.values():
+            if not answer.done():
+                answer.set_exception(TimeoutError("the connection was lost"))
 
     def fail(self, error: BridgeError) -> None:
         """Let every later `flush()` fail: something that had to be sent cannot be."""
@@ -226,8 +286,10 @@ class Publisher:
     def _on_ack(self, subject: str, reply: str, header: bytes, payload: bytes) -> None:
         token = int(subject[len(self._inbox) :])
         record = self._in_flight.get(token)
-        if record is None:
-            return  # stored before, and sent again meanwhile
+        if record is None:  # stored before, and sent again meanwhile; or a batch
+            if token in self._batches:
+                self._on_batch_answer(self._batches[token], payload)
+            return
         if not payload:
             self._on_status(token, record, header)
             return

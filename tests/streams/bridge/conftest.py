@@ -7,8 +7,7 @@ import secrets
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +18,10 @@ from nats.aio.client import Client
 from mocks.servers import NatsServer
 from streams.bridge.connection import connect, parse_url
 
-DEADLINE = 30.0
+from .feed import Feed
+from .waiting import DEADLINE, until
 
-
-async def until(condition: Callable[[], Any], what: str = "", deadline: float = DEADLINE) -> Any:
-    """Wait until `condition()` (or what it returns, awaited) is true; return it."""
-    end = time.monotonic() + deadline
-    while True:
-        result = condition()
-        if isinstance(result, Awaitable):
-            result = await result
-        if result:
-            return result
-        if time.monotonic() > end:
-            raise AssertionError(f"never happened: {what or condition}")
-        await asyncio.sleep(0.02)
+__all__ = ["DEADLINE", "Worker", "running", "until"]
 
 
 @pytest.fixture
@@ -136,3 +124,11 @@ def start_worker(prefix: str, nats_url: str, tmp_path: Path) -> Iterator[Callabl
     for worker in workers:
         if worker.process.poll() is None:
             worker.kill()
+
+
+@pytest.fixture
+async def feed(client: Client, prefix: str) -> AsyncIterator[Feed]:
+    feed = Feed(client, prefix)
+    await feed.start()
+    yield feed
+    await feed.publisher.stop()

@@ -275,10 +275,7 @@ async def test_undecodable_records_do_not_hold_up_commits(
         await until(lambda: app.consumer._committed_offset.get(("mixed", 0)) == 3)
 
 
-async def test_exactly_once_and_threads_are_refused(new_app: NewApp) -> None:
-    app = new_app(processing_guarantee="exactly_once")
-    with pytest.raises(Exception, match="exactly_once"):
-        app.transport  # noqa: B018
+async def test_a_producer_thread_is_refused(new_app: NewApp) -> None:
     app = new_app(producer_threaded=True)
     with pytest.raises(Exception, match="producer_threaded"):
         app.producer  # noqa: B018
