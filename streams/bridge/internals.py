@@ -215,6 +215,25 @@ class Waiting:
         return await self
 
 
+def quiet_sends() -> None:
+    """Let Faust build no log record for each send that nobody will read.
+
+    Why: with a log level of WARN, its default, the worker's progress spinner sets the root
+    logger to DEBUG to turn with every line. The handlers keep their levels, so all that is
+    built for them is thrown away. A level that somebody has given the logger is left alone.
+    """
+    from faust.utils.terminal import SpinnerHandler
+
+    sends = logging.getLogger("faust.topics")
+    if sends.level == logging.NOTSET:
+        levels = [
+            handler.level
+            for handler in logging.getLogger().handlers
+            if not isinstance(handler, SpinnerHandler)
+        ]
+        sends.setLevel(min(levels, default=logging.NOTSET))
+
+
 def quick_producer(app: "AppT", producer: "ProducerT") -> None:
     """Let `app.maybe_start_producer()` return the started producer at once.
 

@@ -15,7 +15,7 @@ from mode.utils.times import Seconds
 
 from .errors import BridgeError, ConfigurationError, Fenced, SendFailed, UnknownTopic
 from .inputs import Input, Output
-from .internals import Waiting, quick_producer, slow_producer, step
+from .internals import Waiting, quick_producer, quiet_sends, slow_producer, step
 from .layout import MESSAGE_ID, encode_headers, escape, key_token, partition_for, subject
 from .topics import TopicInfo
 
@@ -102,6 +102,7 @@ class Producer(base.Producer):
         await self.link.acquire()
         self._linked = True
         quick_producer(self.app, self)
+        quiet_sends()
         await super().on_start()
 
     async def on_stop(self) -> None:

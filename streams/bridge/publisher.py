@@ -21,10 +21,13 @@ ACK_SECONDS: Final = 5.0
 NOBODY_SECONDS: Final = 30.0
 """How long a subject may be without a stream (an election, a restart) before sending fails."""
 _TICK_SECONDS: Final = 0.5
+_TURNS: Final = 3
+"""Turns of the event loop that sending waits for more to come, as long as more comes."""
 
 BatchRecord = tuple[str, bytes, dict[str, str]]
 """Subject, payload and headers of a record in an atomic batch."""
 
+_STORED = re.compile(rb'^\{"stream":"[^"]*",(?:"domain":"[^"]*",)?"seq":(\d+)')
 _REFUSED = re.compile(r'permissions violation for publish to "(.+?)"')
 
 
@@ -273,13 +276,18 @@ class Publisher:
                 self._fail(token, AccessDenied(f"no right to publish on {record.subject}"))
 
     def _write(self, command: bytes) -> None:
-        # What is sent within one turn of the event loop leaves in one system call.
         if not self._outgoing:
-            self._loop.call_soon(self._write_out)
+            self._loop.call_soon(self._write_out, _TURNS, 1)
         self._outgoing.append(command)
 
-    def _write_out(self) -> None:
-        outgoing, self._outgoing = self._outgoing, []
+    def _write_out(self, turns: int, seen: int) -> None:
+        # What is sent within one turn of the event loop leaves in one system call. Under load
+        # the next turns bring more, and system calls are a good part of what sending costs.
+        outgoing = self._outgoing
+        if turns and len(outgoing) > seen:
+            self._loop.call_soon(self._write_out, turns - 1, len(outgoing))
+            return
+        self._outgoing = []
         if self._may_write():
             write(self.client, b"".join(outgoing))
 
@@ -292,6 +300,10 @@ class Publisher:
             return
         if not payload:
             self._on_status(token, record, header)
+            return
+        said = _STORED.match(payload)  # a good deal faster than reading the whole answer
+        if said is not None:
+            self._stored(token, record, int(said[1]))
             return
         answer = json.loads(payload)
         error = answer.get("error")
