@@ -24,13 +24,8 @@ from .conductor import Conductor
 from .delivered import DeliveredOffsets
 from .errors import BridgeError, Fenced
 from .inputs import Input
-from .internals import (
-    forget_tables,
-    parse_headers,
-    recovered_to_end,
-    step,
-)
-from .layout import Place, decode_headers, partition_for
+from .internals import Waiting, forget_tables, recovered_to_end, step
+from .layout import Place, decode_block, partition_for
 from .link import always
 from .membership import Member
 from .offsets import Offsets
@@ -95,6 +90,10 @@ class Consumer(faust_consumer.Consumer):
         self._delivered: defaultdict[TP, DeliveredOffsets] = defaultdict(DeliveredOffsets)
         self._highwaters: dict[TP, int] = {}
         self._wakeup = asyncio.Event()
+        self._parked = False
+        """Whether everything that can be handed on has been."""
+        self._held_up: _HeldUp | None = None
+        self._must_commit = False
         self._linked = False
         self._frozen = False
         self._losing = False
@@ -541,7 +540,8 @@ class Consumer(faust_consumer.Consumer):
     def on_buffer_drop(self, tp: TP) -> None:
         """Hand on records of a partition again: its stream has caught up."""
         super().on_buffer_drop(tp)
-        self._arrived(tp)
+        self._due[tp] = None
+        self._wakeup.set()
 
     def look_again(self) -> None:
         """Read what was not wanted so far: a stream has begun on a topic."""
@@ -575,7 +575,12 @@ class Consumer(faust_consumer.Consumer):
 
     def _arrived(self, tp: TP) -> None:
         self._due[tp] = None
-        self._wakeup.set()
+        if self._parked:
+            # Nothing waits before it: hand it on here, inside the read loop. Under load that
+            # saves a task's turn for every batch, and with little to do it is what latency is.
+            self._hand_on_now()
+        else:
+            self._wakeup.set()
 
     # -- handing on
 
@@ -586,9 +591,18 @@ class Consumer(faust_consumer.Consumer):
                 if not self.flow_active:
                     await self.can_resume_flow.wait()
                 self._wakeup.clear()
-                handed_on = await self._hand_on_all()
-                if not handed_on:
-                    await self._wakeup.wait()
+                if self._held_up is None:
+                    self._held_up = self._hand_on_due()
+                if self._held_up is not None:
+                    held_up, self._held_up = self._held_up, None
+                    await self._wait_for(held_up)
+                elif self._must_commit:
+                    self._must_commit = False
+                    await self.commit()
+                elif self._due and self.flow_active:
+                    await asyncio.sleep(0)
+                else:
+                    await self._park()
         except asyncio.CancelledError:
             if not self.app.should_stop:
                 raise
@@ -597,11 +611,31 @@ class Consumer(faust_consumer.Consumer):
             logger.exception("handing on records failed")
             await self.crash(exc)
 
-    async def _hand_on_all(self) -> bool:
-        """Go round all partitions that have records, one record each, until none has."""
+    async def _park(self) -> None:
+        """Wait for something that cannot be handed on at once."""
+        self._parked = True
+        try:
+            await self._wakeup.wait()
+        finally:
+            self._parked = False
+
+    def _hand_on_now(self) -> None:
+        try:
+            self._held_up = self._hand_on_due()
+        except Exception as exc:
+            self.failed(exc)
+        if self._held_up is not None or self._must_commit or self._due:
+            self._parked = False
+            self._wakeup.set()
+
+    def _hand_on_due(self) -> "_HeldUp | None":
+        """Go round the partitions that have records, one record each, for a limited number.
+
+        Returns the record that some stream has no room for, which must be waited for.
+        """
         count = 0
         due = self._due
-        while due and self.flow_active:
+        while due and self.flow_active and count < YIELD_EVERY:
             for tp in list(due):
                 reader = self._readers.get(tp)
                 if reader is None or not (self.app.client_only or tp in self._active_partitions):
@@ -611,47 +645,55 @@ class Consumer(faust_consumer.Consumer):
                 if record is None:
                     due.pop(tp, None)
                     continue
-                await self._hand_on(tp, reader, record)
+                held_up = self._hand_on(tp, reader, record)
+                if held_up is not None:
+                    return held_up
                 count += 1
-                if count % YIELD_EVERY == 0:
-                    await asyncio.sleep(0)
                 if not self.flow_active:
                     break
-        return count > 0
+        return None
 
-    async def _hand_on(self, tp: TP, reader: Reader, record: Delivered) -> None:
+    def _hand_on(self, tp: TP, reader: Reader, record: Delivered) -> "_HeldUp | None":
         offset = record.sequence
         message = self._to_message(tp, record)
         self._positions[tp] = offset + 1
-        tracked = self.app.topics.acks_enabled_for(tp.topic)
-        delivered = self._delivered[tp]
-        if tracked:
-            delivered.add(offset)
+        if self.app.topics.acks_enabled_for(tp.topic):
+            self._delivered[tp].add(offset)
             if self.in_transaction:
                 self._transactions.begin(message)
         waiting = step(cast(Any, self.callback(message)))
         if waiting is not None:
-            # A buffer is full, or the flow was suspended just now.
-            handing_on = asyncio.ensure_future(waiting.finish())
-            await self.wait_first(handing_on, self.suspend_flow.wait())
-            if handing_on.cancelled() or not handing_on.done():
-                delivered.take_back(offset)
-                if self.in_transaction:
-                    self._transactions.take_back(message)
-                if self._readers.get(tp) is reader:
-                    self._positions[tp] = offset
-                    reader.buffer.appendleft(record)
-                return
-        if tracked and not message.refcount and not message.acked:
-            self._acked[tp].append(offset)  # no stream wanted it
-            self._acked_index[tp].add(offset)
+            return _HeldUp(tp, reader, record, message, waiting)
+        self._handed_on(tp, message)
+        return None
+
+    def _handed_on(self, tp: TP, message: Input) -> None:
+        unwanted = not message.refcount and not message.acked
+        if unwanted and self.app.topics.acks_enabled_for(tp.topic):
+            self._acked[tp].append(message.offset)
+            self._acked_index[tp].add(message.offset)
         if self._commit_every is not None and self._n_acked >= self._commit_every:
             self._n_acked = 0
-            await self.commit()
+            self._must_commit = True
+
+    async def _wait_for(self, held_up: "_HeldUp") -> None:
+        """Wait until a stream has room for a record, or take the record back."""
+        tp, reader, record, message, waiting = held_up
+        handing_on = asyncio.ensure_future(waiting.finish())
+        await self.wait_first(handing_on, self.suspend_flow.wait())
+        if handing_on.done() and not handing_on.cancelled():
+            handing_on.result()
+            self._handed_on(tp, message)
+            return
+        self._delivered[tp].take_back(record.sequence)
+        if self.in_transaction:
+            self._transactions.take_back(message)
+        if self._readers.get(tp) is reader:
+            self._positions[tp] = record.sequence
+            reader.buffer.appendleft(record)
 
     def _to_message(self, tp: TP, record: Delivered) -> Input:
-        fields = parse_headers(record.header) if record.header else None
-        content = decode_headers(fields, record.payload)
+        content = decode_block(record.header, record.payload)
         own_time = content.timestamp
         return Input(
             tp.topic,
@@ -753,3 +795,13 @@ class _Assignment(NamedTuple):
 
     assignment: list[tuple[str, list[int]]]
     user_data: bytes
+
+
+class _HeldUp(NamedTuple):
+    """A record on its way to streams that have no room for it."""
+
+    tp: TP
+    reader: Reader
+    record: Delivered
+    message: Input
+    waiting: Waiting

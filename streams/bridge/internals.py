@@ -153,28 +153,6 @@ def drop_half_open(client: Client) -> None:
         transport.close()
 
 
-def parse_headers(raw: bytes) -> dict[str, str]:
-    """Return a raw header block's fields; bytes that are not UTF-8 survive as surrogates.
-
-    An inline status line (`NATS/1.0 408 Request Timeout`) gives the fields `Status` and
-    `Description`.
-    """
-    first, *lines = raw.split(_CRLF)
-    fields: dict[str, str] = {}
-    status = first[8:].strip()
-    if status:
-        code, _, description = status.decode("utf-8", "replace").partition(" ")
-        fields["Status"] = code
-        fields["Description"] = description
-    for line in lines:
-        name, separator, value = line.partition(b":")
-        if separator:
-            fields[name.decode("ascii", "replace")] = value.strip().decode(
-                "utf-8", "surrogateescape"
-            )
-    return fields
-
-
 def step(coroutine: Coroutine[Any, Any, Any]) -> "Waiting | None":
     """Run a coroutine until it ends or first waits; return how to go on in the latter case.
 
@@ -213,6 +191,38 @@ class Waiting:
     async def finish(self) -> Any:
         """Await the rest, as a coroutine (for `asyncio.ensure_future` and its like)."""
         return await self
+
+
+class Stride:
+    """A coroutine to be awaited without the turn of the event loop that it begins with.
+
+    Why: Faust's stream iterator begins with `sleep(0)`, for every event. With `turn` it has its
+    way, as other tasks must not starve.
+    """
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], *, turn: bool) -> None:
+        self._coroutine = coroutine
+        self._turn = turn
+
+    def __await__(self) -> Any:
+        coroutine = self._coroutine
+        try:
+            waits_for = coroutine.send(None)
+            if waits_for is None and not self._turn:  # it only lets others go first
+                waits_for = coroutine.send(None)
+        except StopIteration as stop:
+            return stop.value
+        return (yield from Waiting(coroutine, waits_for).__await__())
+
+
+def compiled_iterator() -> type[Any] | None:
+    """Return Faust's compiled stream iterator, or None where it is not built.
+
+    Why: it is what `faust.Stream` iterates with; our own stream drives it in another way.
+    """
+    from faust import streams
+
+    return cast(type[Any] | None, cast(Any, streams)._CStreamIterator)
 
 
 def quiet_sends() -> None:

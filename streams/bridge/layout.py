@@ -37,6 +37,9 @@ ROLLUP: Final = "Nats-Rollup"
 LIFETIME: Final = "Nats-TTL"
 """JetStream's header with a record's lifetime, in seconds with an `s` behind."""
 
+_KEY: Final = KEY.encode()
+_MESSAGE_ID: Final = MESSAGE_ID.encode()
+
 KEY_TOKEN_MAX: Final = 160
 """Longest key token in characters; keys that would need more are hashed."""
 
@@ -267,6 +270,48 @@ def decode_headers(headers: Mapping[str, str] | None, payload: bytes) -> Content
         elif not name.lower().startswith(_RESERVED):
             plain.append((name, _text_bytes(text)))
     return Content(key, value, plain, timestamp, message_id)
+
+
+def decode_block(block: bytes, payload: bytes) -> Content:
+    """Return what a record holds, from its header block as it came over the wire.
+
+    The same as `decode_headers`, without a text for each of the usual headers.
+    """
+    if not block:
+        return Content(None, payload, [], None, None)
+    key: bytes | None = None
+    message_id: str | None = None
+    for line in block.split(b"\r\n")[1:-2]:
+        name, _, value = line.partition(b": ")
+        if name == _KEY:
+            key = value
+        elif name == _MESSAGE_ID:
+            message_id = value.decode("ascii", "replace")
+        else:
+            return decode_headers(parse_headers(block), payload)
+    return Content(key, payload, [], None, message_id)
+
+
+def parse_headers(block: bytes) -> dict[str, str]:
+    """Return the fields of a header block; bytes that are not UTF-8 survive as surrogates.
+
+    An inline status line (`NATS/1.0 408 Request Timeout`) gives the fields `Status` and
+    `Description`.
+    """
+    first, *lines = block.split(b"\r\n")
+    fields: dict[str, str] = {}
+    status = first[8:].strip()
+    if status:
+        code, _, description = status.decode("utf-8", "replace").partition(" ")
+        fields["Status"] = code
+        fields["Description"] = description
+    for line in lines:
+        name, separator, value = line.partition(b":")
+        if separator:
+            fields[name.decode("ascii", "replace")] = value.strip().decode(
+                "utf-8", "surrogateescape"
+            )
+    return fields
 
 
 def _text_bytes(text: str) -> bytes:

@@ -31,8 +31,7 @@ from .bucket import Bucket, Conflict, is_removal
 from .connection import ConnectionOptions
 from .errors import Fenced
 from .heartbeat import Heartbeat
-from .internals import parse_headers
-from .layout import escape
+from .layout import escape, parse_headers
 from .reader import Reader
 
 logger = logging.getLogger(__name__)

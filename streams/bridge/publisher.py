@@ -12,7 +12,8 @@ from typing import Any, Final
 from nats.aio.client import Client
 
 from .errors import AccessDenied, BatchRefused, BridgeError, Fenced, SendFailed
-from .internals import parse_headers, subscribe_raw, unsubscribe_raw, write
+from .internals import subscribe_raw, unsubscribe_raw, write
+from .layout import parse_headers
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +24,8 @@ NOBODY_SECONDS: Final = 30.0
 _TICK_SECONDS: Final = 0.5
 _TURNS: Final = 3
 """Turns of the event loop that sending waits for more to come, as long as more comes."""
+_FEW: Final = 4
+"""Records in flight up to which the next is sent at once."""
 
 BatchRecord = tuple[str, bytes, dict[str, str]]
 """Subject, payload and headers of a record in an atomic batch."""
@@ -276,6 +279,9 @@ class Publisher:
                 self._fail(token, AccessDenied(f"no right to publish on {record.subject}"))
 
     def _write(self, command: bytes) -> None:
+        if not self._outgoing and len(self._in_flight) <= _FEW and self._may_write():
+            write(self.client, command)  # nothing to be gained by waiting for more
+            return
         if not self._outgoing:
             self._loop.call_soon(self._write_out, _TURNS, 1)
         self._outgoing.append(command)

@@ -13,7 +13,8 @@ import nats.js.errors
 from nats.aio.client import Client
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, ReplayPolicy
 
-from .internals import parse_headers, subscribe_raw, unsubscribe_raw, write
+from .internals import subscribe_raw, unsubscribe_raw, write
+from .layout import parse_headers
 from .records import parse_delivery
 
 logger = logging.getLogger(__name__)

@@ -2,7 +2,9 @@
 
 import asyncio
 import inspect
+import io
 import itertools
+import logging
 from typing import Any
 
 import faust.app.base
@@ -14,18 +16,20 @@ import nats.aio.client
 import nats.aio.subscription
 import nats.protocol.parser
 import pytest
+from faust.utils.terminal import Spinner, SpinnerHandler
 from hypothesis import given
 from hypothesis import strategies as st
 from nats.aio.client import Client
 
 from streams.bridge.internals import (
     FastParser,
-    parse_headers,
+    quiet_sends,
     step,
     subscribe_raw,
     unsubscribe_raw,
     write,
 )
+from streams.bridge.layout import parse_headers
 
 from .conftest import until
 
@@ -187,3 +191,22 @@ def test_what_we_replace_in_faust_is_still_there() -> None:
     assert "_fetcher.stop()" in source(faust.app.base.App._stop_fetcher)
     assert "_stop_fetcher" in source(faust.app.base.App._stop_consumer)
     assert hasattr(faust.streams, "current_event")
+
+
+def test_no_log_record_is_built_for_a_send_that_nobody_reads() -> None:
+    root, sends = logging.getLogger(), logging.getLogger("faust.topics")
+    spins = SpinnerHandler(Spinner(file=io.StringIO()), level=logging.DEBUG)
+    shows = logging.StreamHandler(io.StringIO())
+    shows.setLevel(logging.WARNING)
+    others, level = root.handlers[:], root.level
+    root.handlers[:] = [spins, shows]
+    root.setLevel(logging.DEBUG)
+    try:
+        assert sends.isEnabledFor(logging.DEBUG)
+        quiet_sends()
+        assert not sends.isEnabledFor(logging.INFO)
+        assert sends.isEnabledFor(logging.WARNING)
+    finally:
+        sends.setLevel(logging.NOTSET)
+        root.handlers[:] = others
+        root.setLevel(level)
