@@ -31,6 +31,7 @@ from .membership import Member
 from .offsets import Offsets
 from .producer import Producer
 from .reader import Delivered, Reader
+from .restore import Restorer
 from .topics import TopicInfo
 from .transactions import TransactionManager
 
@@ -94,6 +95,8 @@ class Consumer(faust_consumer.Consumer):
         """Whether everything that can be handed on has been."""
         self._held_up: _HeldUp | None = None
         self._must_commit = False
+        self._restorer = Restorer(self.app)
+        self._changelogs: frozenset[TP] = frozenset()
         self._linked = False
         self._frozen = False
         self._losing = False
@@ -267,6 +270,7 @@ class Consumer(faust_consumer.Consumer):
         if self._member is not None:
             self.link.may_write = self._member.holds_lease
         self._assignment = assigned
+        self._changelogs = frozenset(tp for tp in assigned if self._is_changelog_tp(tp))
         self.app.consumer_generation_id = generation
         if not self.app.rebalancing:
             self.app.on_rebalance_start()
@@ -575,7 +579,7 @@ class Consumer(faust_consumer.Consumer):
 
     def _arrived(self, tp: TP) -> None:
         self._due[tp] = None
-        if self._parked:
+        if self._parked and tp not in self._changelogs:
             # Nothing waits before it: hand it on here, inside the read loop. Under load that
             # saves a task's turn for every batch, and with little to do it is what latency is.
             self._hand_on_now()
@@ -641,6 +645,9 @@ class Consumer(faust_consumer.Consumer):
                 if reader is None or not (self.app.client_only or tp in self._active_partitions):
                     due.pop(tp, None)
                     continue
+                if tp in self._changelogs and self._restore(tp, reader):
+                    due.pop(tp, None)
+                    continue
                 record = reader.take()
                 if record is None:
                     due.pop(tp, None)
@@ -652,6 +659,20 @@ class Consumer(faust_consumer.Consumer):
                 if not self.flow_active:
                     break
         return None
+
+    def _restore(self, tp: TP, reader: Reader) -> bool:
+        """Put all that has arrived of a changelog into its table, if that is what it is for."""
+        table = self._restorer.table(tp)
+        if table is None:
+            return False
+        records = reader.take_all()
+        if not records:
+            return True
+        if not self._restorer.apply(tp, table, records):
+            reader.buffer.extendleft(reversed(records))
+            return False
+        self._positions[tp] = records[-1].sequence + 1
+        return True
 
     def _hand_on(self, tp: TP, reader: Reader, record: Delivered) -> "_HeldUp | None":
         offset = record.sequence

@@ -4,6 +4,7 @@
 """
 
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -293,6 +294,56 @@ def forget_tables(app: "AppT", kept: "set[TP]", *, doubtful: bool, ahead: bool) 
                 counter.pop(tp, None)
 
 
+def restoring(app: "AppT", tp: "TP") -> Any:
+    """Return the table whose changelog partition is being read to bring it up to date, or None.
+
+    Why: Faust's own recovery takes a few thousand records a second; we feed the stores ourselves
+    (see `restore.py`) and keep its books.
+    """
+    recovery = cast(Any, app.tables).recovery
+    if tp in recovery.standby_tps or (recovery.in_recovery and tp in recovery.active_tps):
+        return recovery.tp_to_table.get(tp)
+    return None
+
+
+def wants_each(table: Any) -> bool:
+    """Say whether a table has a callback for each of its changes."""
+    return table._on_changelog_event is not None
+
+
+def seen_offset(app: "AppT", tp: "TP") -> int:
+    """Return the last offset of a changelog that its table has taken in, -1 for none."""
+    recovery = cast(Any, app.tables).recovery
+    offsets = recovery.active_offsets if tp in recovery.active_tps else recovery.standby_offsets
+    seen = offsets.get(tp)
+    return -1 if seen is None else int(seen)
+
+
+def restored(app: "AppT", tp: "TP", offset: int) -> None:
+    """Tell Faust that a table has taken in its changelog up to `offset`."""
+    recovery = cast(Any, app.tables).recovery
+    now = time.monotonic()
+    if tp in recovery.active_tps:
+        recovery.active_offsets[tp] = max(offset, recovery.active_offsets[tp] or -1)
+        recovery._active_events_received_at[tp] = now
+        recovery._last_active_event_processed_at = now
+        _end_recovery(recovery)
+    else:
+        recovery.standby_offsets[tp] = max(offset, recovery.standby_offsets[tp] or -1)
+        recovery._standby_events_received_at[tp] = now
+        if not recovery.tables.standbys_ready and not recovery.standby_remaining_total():
+            recovery.tables.on_standbys_ready()
+    recovery._last_flush_at = now
+
+
+def _end_recovery(recovery: Any) -> None:
+    """End recovery if nothing is missing any more: by itself it only looks at an event."""
+    if recovery.in_recovery and not recovery.need_recovery():
+        recovery.flush_buffers()
+        recovery._set_recovery_ended()
+        recovery.signal_recovery_end.set()
+
+
 def recovered_to_end(app: "AppT", tp: "TP", handed_on: int) -> None:
     """Tell a table's recovery that nothing more comes after the offset `handed_on`.
 
@@ -309,8 +360,4 @@ def recovered_to_end(app: "AppT", tp: "TP", handed_on: int) -> None:
         seen = offsets.get(tp)
         if highwater is not None and seen is not None and handed_on <= seen < highwater:
             offsets[tp] = highwater
-    if recovery.in_recovery and not recovery.need_recovery():
-        # It would find out itself, but only looks every five seconds when nothing comes.
-        recovery.flush_buffers()
-        recovery._set_recovery_ended()
-        recovery.signal_recovery_end.set()
+    _end_recovery(recovery)

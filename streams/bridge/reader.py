@@ -104,6 +104,14 @@ class Reader:
             self._pull()
         return record
 
+    def take_all(self) -> list[Delivered]:
+        """Return all records that have arrived."""
+        records = list(self.buffer)
+        self.buffer.clear()
+        if self._asked <= BATCH // 2:
+            self._pull()
+        return records
+
     def restart(self) -> None:
         """Make the consumer anew: the connection was interrupted."""
         self._broken.set()
