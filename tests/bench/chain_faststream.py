@@ -52,6 +52,7 @@ class OnFastStream:
     """This contestant."""
 
     name = "faststream"
+    ours = False
     says = f"FastStream with JetStream: push subscribers, max_workers={WORKERS}"
 
     def command(self) -> list[str]:
