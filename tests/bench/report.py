@@ -16,7 +16,7 @@ from tests.bench.recovery import BY_HAND
 
 RESULTS = Path(__file__).parent / "results"
 #: Those that the others are compared with.
-YARDSTICKS = ("faststream", "nats-py", "nats-py-dedup")
+YARDSTICKS = ("faststream", "faststream-bare", "nats-py", "nats-py-dedup")
 
 FIGURES: dict[str, Callable[[Visit], float]] = {
     "alone_p50_ms": lambda visit: visit.alone.p50_ms,
