@@ -1,52 +1,83 @@
-"""All benchmarks, or those that are named: `python -m tests.bench [chains] [options]`.
+"""All benchmarks, or those that are named: `python -m tests.bench [step …] [options]`.
 
-To see where the time of one contestant goes:
+What is measured is printed, and written to tests/bench/results with a plot, unless only a part
+was asked for. To see where the time of one contestant of the chain comparison goes:
 
     python -m tests.bench chains --only bridge --quick --profile /tmp/profiles
     python -m pstats /tmp/profiles/bridge-1.prof
 """
 
 import argparse
+import asyncio
 import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-from tests.bench import chains, report
+from tests.bench import chains, mesh, rebalance, recovery, report
 
 
 def run_chains(options: argparse.Namespace) -> None:
     """Compare the chains."""
-    wanted = options.only or [contestant.name for contestant in chains.CONTESTANTS]
+    wanted = options.only or [one.name for one in chains.CONTESTANTS]
     contestants = [one for one in chains.CONTESTANTS if one.name in wanted]
     length = chains.QUICK if options.quick else chains.LONG
     if options.rounds:
         length = replace(length, rounds=options.rounds)
     if options.profile is not None:
         options.profile.mkdir(parents=True, exist_ok=True)
-    print(f"chains: {length.rounds} rounds")
     visits, refused = chains.measure(contestants, length, options.profile)
-    says = {one.name: one.says for one in contestants}
-    found = report.chains_report(visits, refused, says)
+    found = report.of_chains(visits, refused, {one.name: one.says for one in contestants})
     report.show_chains(found)
     if options.keep:
-        print(report.write("chains", options.command, found))
+        report.write("chains", options.command, found)
 
 
-STEPS = {"chains": run_chains}
+def run_recovery(options: argparse.Namespace) -> None:
+    """Measure how fast tables recover."""
+    records, rounds = recovery.QUICK if options.quick else recovery.LONG
+    rates = recovery.measure(records, options.rounds or rounds)
+    found = report.of_recovery(rates, records)
+    report.show_recovery(found)
+    if options.keep:
+        report.write("recovery", options.command, found)
+
+
+def run_rebalance(options: argparse.Namespace) -> None:
+    """Measure how long a rebalance takes."""
+    times = rebalance.measure(options.rounds or (1 if options.quick else rebalance.ROUNDS))
+    found = report.of_rebalance(times)
+    report.show_rebalance(found)
+    if options.keep:
+        report.write("rebalance", options.command, found)
+
+
+def run_mesh(options: argparse.Namespace) -> None:
+    """Measure the whole mesh."""
+    found = asyncio.run(mesh.measure_with_workers())
+    if options.keep:
+        report.write("mesh", options.command, found)
+
+
+STEPS = {
+    "chains": run_chains,
+    "recovery": run_recovery,
+    "rebalance": run_rebalance,
+    "mesh": run_mesh,
+}
 
 
 def main() -> None:
     """Run what the command line asks for."""
-    names = [contestant.name for contestant in chains.CONTESTANTS]
+    names = [one.name for one in chains.CONTESTANTS]
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("steps", nargs="*", metavar="step", help=f"of {', '.join(STEPS)}; all")
+    parser.add_argument("steps", nargs="*", metavar="step", help=f"{', '.join(STEPS)}; or all")
     parser.add_argument("--quick", action="store_true", help="a short look, written nowhere")
-    parser.add_argument("--rounds", type=int, help="visits to each contestant")
+    parser.add_argument("--rounds", type=int, metavar="N", help="how often to measure everything")
     parser.add_argument(
         "--only",
         action="append",
@@ -62,7 +93,12 @@ def main() -> None:
     options.keep = not (options.quick or options.only or options.profile)
     options.command = shlex.join(["python", "-m", "tests.bench", *sys.argv[1:]])
     for name in options.steps or STEPS:
+        print(f"\n== {name}", flush=True)
         STEPS[name](options)
+    if options.keep:
+        from tests.bench import plot  # matplotlib is in the benchmark's own environment alone
+
+        print(f"drawn: {plot.draw()}")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ CONTESTANTS: tuple[Contestant, ...] = (
     OnTheBridge("at_least_once", table=True),
     OnTheBridge("exactly_once", table=False),
     OnTheBridge("exactly_once", table=True),
-    OnFastStream(),
+    OnFastStream(checked=True),
+    OnFastStream(checked=False),
     HandWritten(named=False),
     HandWritten(named=True),
 )

@@ -42,7 +42,9 @@ class Contestant(Protocol):
 
     name: str
     says: str
-    """One line for the legend of the table."""
+    """What it is, in one line."""
+    ours: bool
+    """Whether it runs on the bridge."""
 
     def command(self) -> list[str]:
         """Return the arguments to `python` that run the worker."""

@@ -1,4 +1,4 @@
-"""Figures as a table for people and as JSON for machines."""
+"""Figures as tables for people and as JSON for machines."""
 
 import json
 import os
@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.chains import Visit
+from tests.bench.rebalance import Rebalance
+from tests.bench.recovery import BY_HAND
 
 RESULTS = Path(__file__).parent / "results"
 #: Those that the others are compared with.
-YARDSTICKS = ("faststream", "nats-py", "nats-py-dedup")
+YARDSTICKS = ("faststream", "faststream-bare", "nats-py", "nats-py-dedup")
 
-Figure = Callable[[Visit], float]
-
-FIGURES: dict[str, Figure] = {
+FIGURES: dict[str, Callable[[Visit], float]] = {
     "alone_p50_ms": lambda visit: visit.alone.p50_ms,
     "alone_p99_ms": lambda visit: visit.alone.p99_ms,
     "per_second": lambda visit: visit.many.per_second,
@@ -26,117 +26,176 @@ FIGURES: dict[str, Figure] = {
     "server_cpu_us_per_hop": lambda visit: visit.many.server_cpu_us_per_hop,
     "worker_peak_mb": lambda visit: visit.many.worker_peak_mb,
 }
+COMPARED = ("per_second", "alone_p50_ms", "alone_p99_ms")
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """Return median, smallest and largest, to a sensible number of digits."""
-    return {
-        name: float(f"{value:.4g}")
-        for name, value in (
-            ("median", statistics.median(values)),
-            ("min", min(values)),
-            ("max", max(values)),
-        )
-    }
+    """Return median, smallest and largest, to four digits."""
+    found = {"median": statistics.median(values), "min": min(values), "max": max(values)}
+    return {name: float(f"{value:.4g}") for name, value in found.items()}
 
 
-def summary(visits: Sequence[Visit]) -> dict[str, Any]:
-    """Return the figures of a contestant over all rounds."""
-    figures: dict[str, Any] = {
-        name: spread([figure(visit) for visit in visits]) for name, figure in FIGURES.items()
-    }
-    return figures | {
-        "in_order": all(visit.alone.in_order and visit.many.in_order for visit in visits)
-    }
+# -- chains
 
 
-def ratios(visits: Mapping[str, Sequence[Visit]]) -> dict[str, dict[str, dict[str, float]]]:
-    """Return how all compare with each yardstick: the median of the rounds' own ratios.
-
-    Within a round the noise of the machine was about the same. Throughput above 1 and latency
-    below 1 is better.
-    """
-    return {
-        yardstick: {
-            name: {
-                of: spread(
-                    [
-                        FIGURES[of](visit) / FIGURES[of](other)
-                        for visit, other in zip(seen, visits[yardstick], strict=True)
-                    ]
-                )["median"]
-                for of in ("per_second", "alone_p50_ms", "alone_p99_ms")
-            }
-            for name, seen in visits.items()
-        }
-        for yardstick in YARDSTICKS
-        if yardstick in visits
-    }
-
-
-def chains_report(
+def of_chains(
     visits: Mapping[str, Sequence[Visit]], refused: Mapping[str, str], says: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return all that the chain comparison has found."""
+    """Return what the chain comparison has found.
+
+    A ratio is the median of the rounds' own ratios: within a round the noise of the machine was
+    about the same. Of throughput more than 1 is better, of latency less.
+    """
     return {
-        "contestants": {
-            name: {
-                "is": says[name],
-                **summary(seen),
-                "visits": [asdict(visit) for visit in seen],
-            }
-            for name, seen in visits.items()
-        },
+        "contestants": {name: {"is": says[name]} | _figures(seen) for name, seen in visits.items()},
         "refused": dict(refused),
-        "ratios": ratios(visits),
+        "ratios": {
+            yardstick: {
+                name: _ratios(seen, visits[yardstick])
+                for name, seen in visits.items()
+                if name != yardstick
+            }
+            for yardstick in YARDSTICKS
+            if yardstick in visits
+        },
     }
 
 
-def show_chains(report: Mapping[str, Any]) -> None:
-    """Print the table of the chain comparison and the one of its ratios."""
-    names = {"alone_p50_ms": "p50 ms", "alone_p99_ms": "p99 ms", "per_second": "a second"}
-    names |= {"worker_cpu_us_per_hop": "µs a hop", "server_cpu_us_per_hop": "server µs"}
-    names |= {"worker_peak_mb": "peak MB"}
-    rows = [["", *names.values(), "in order"]]
-    for name, figures in report["contestants"].items():
-        row = [name]
-        for key in names:
-            value = figures[key]
-            row.append(f"{value['median']:,.4g}".replace("e+03", "000"))
-        rows.append([*row, "yes" if figures["in_order"] else "no"])
-    print_table("medians: one in flight, then 1,000 in flight", rows)
-    for name, reason in report["refused"].items():
+def _figures(visits: Sequence[Visit]) -> dict[str, Any]:
+    return {
+        **{name: spread([figure(visit) for visit in visits]) for name, figure in FIGURES.items()},
+        "in_order": all(visit.alone.in_order and visit.many.in_order for visit in visits),
+        "visits": [asdict(visit) for visit in visits],
+    }
+
+
+def _ratios(visits: Sequence[Visit], others: Sequence[Visit]) -> dict[str, dict[str, float]]:
+    rounds = list(zip(visits, others, strict=True))
+    return {
+        of: spread([FIGURES[of](one) / FIGURES[of](two) for one, two in rounds]) for of in COMPARED
+    }
+
+
+def show_chains(found: Mapping[str, Any]) -> None:
+    """Print the figures and the ratios of the chain comparison."""
+    titles = ["p50 ms", "p99 ms", "a second", "CPU µs a hop", "server's", "peak MB", "in order"]
+    rows = [["", *titles]]
+    for name, figures in found["contestants"].items():
+        values = [figures[figure]["median"] for figure in FIGURES]
+        rows.append([name, *map(digits, values), "yes" if figures["in_order"] else "no"])
+    show_table("one in flight; then 1,000 in flight (medians)", rows)
+    for name, reason in found["refused"].items():
         print(f"{name}: {reason}")
-    for yardstick, against in report["ratios"].items():
-        rows = [["", "throughput", "p50", "p99"]]
-        for name, ratio in against.items():
-            rows.append([name, *(f"{value:.2f}" for value in ratio.values())])
-        print_table(f"ratios to {yardstick}", rows)
+    for yardstick, compared in found["ratios"].items():
+        rows = [["", "throughput", "", "p50", "p99"]]
+        for name, ratio in compared.items():
+            most = ratio["per_second"]
+            rows.append(
+                [
+                    name,
+                    f"{most['median']:.2f}",
+                    f"({most['min']:.2f} to {most['max']:.2f})",
+                    f"{ratio['alone_p50_ms']['median']:.2f}",
+                    f"{ratio['alone_p99_ms']['median']:.2f}",
+                ]
+            )
+        if compared:
+            show_table(f"times {yardstick}", rows)
 
 
-def print_table(title: str, rows: Sequence[Sequence[str]]) -> None:
+# -- recovery
+
+
+def of_recovery(rates: Mapping[str, Sequence[float]], records: int) -> dict[str, Any]:
+    """Return what recovery has found, and how it compares with reading by hand."""
+    return {
+        "records": records,
+        "records_per_second": {store: spread(values) for store, values in rates.items()},
+        "ratios": {
+            BY_HAND: {
+                store: spread([one / two for one, two in zip(values, rates[BY_HAND], strict=True)])
+                for store, values in rates.items()
+                if store != BY_HAND
+            }
+        },
+    }
+
+
+def show_recovery(found: Mapping[str, Any]) -> None:
+    """Print how fast a table recovers."""
+    rows = [["", "records a second", f"times {BY_HAND}"]]
+    for store, values in found["records_per_second"].items():
+        ratio = found["ratios"][BY_HAND].get(store)
+        rows.append(
+            [store, f"{values['median']:,.0f}", f"{ratio['median']:.2f}" if ratio else "1.00"]
+        )
+    show_table(f"recovery of {found['records']:,} records", rows)
+
+
+# -- rebalance
+
+
+def of_rebalance(times: Mapping[str, Sequence[Rebalance]]) -> dict[str, Any]:
+    """Return what rebalances took."""
+    return {
+        "seconds": {
+            kind: {
+                "all_flow": spread([one.all_flow for one in seen]),
+                "silence": spread([one.silence for one in seen]),
+            }
+            for kind, seen in times.items()
+        }
+    }
+
+
+def show_rebalance(found: Mapping[str, Any]) -> None:
+    """Print what rebalances took."""
+    rows = [["", "until all flow, s", "", "longest silence, s", ""]]
+    for kind, of in found["seconds"].items():
+        row = [kind]
+        for values in (of["all_flow"], of["silence"]):
+            row += [f"{values['median']:.2f}", f"({values['min']:.2f} to {values['max']:.2f})"]
+        rows.append(row)
+    show_table("rebalance (a join includes the start of the process)", rows)
+
+
+# -- all
+
+
+def digits(value: float) -> str:
+    """Return a figure with as many digits as one cares for."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def show_table(title: str, rows: Sequence[Sequence[str]]) -> None:
     """Print rows in columns: names to the left, figures to the right."""
-    columns = max(len(row) for row in rows)
-    widths = [
-        max(len(row[column]) for row in rows if len(row) == columns) for column in range(columns)
-    ]
-    widths[0] = max(len(row[0]) for row in rows)
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     print(f"\n{title}")
-    for row in rows:
-        first, *rest = row
-        cells = [cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=False)]
-        print("  ".join([first.ljust(widths[0]), *cells]))
+    for first, *rest in rows:
+        cells = [cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)]
+        print("  ".join([first.ljust(widths[0]), *cells]).rstrip())
 
 
-def write(name: str, command: str, report: Mapping[str, Any]) -> Path:
-    """Write a report as JSON, with command, date and machine; return the file's path."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
+def write(name: str, command: str, found: Mapping[str, Any]) -> None:
+    """Write what was found to `results/NAME.json`, with command, date and machine."""
     about = {
         "command": command,
         "date": datetime.now(UTC).date().isoformat(),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, "
         f"Python {platform.python_version()}",
     }
-    path.write_text(json.dumps(about | dict(report), indent=2) + "\n")
-    return path
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(about | _short(found), indent=2) + "\n")
+    print(f"\nwritten: {path}")
+
+
+def _short(found: Any) -> Any:
+    """Return the same with figures to five digits."""
+    if isinstance(found, float):
+        return float(f"{found:.5g}")
+    if isinstance(found, Mapping):
+        return {name: _short(value) for name, value in found.items()}
+    if isinstance(found, list):
+        return [_short(value) for value in found]
+    return found

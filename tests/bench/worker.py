@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Self
 
 from mocks.servers import die_with_parent
@@ -47,8 +48,13 @@ class Worker:
     def check(self) -> None:
         """Raise WorkerEnded if it does not run any more."""
         if self.process.poll() is not None:
-            lines = [line for line in self.log.read_text(errors="replace").splitlines() if line]
-            raise WorkerEnded(lines[-1] if lines else f"exit status {self.process.returncode}")
+            words = self.last_words(1)
+            raise WorkerEnded(words[0] if words else f"exit status {self.process.returncode}")
+
+    def last_words(self, count: int) -> list[str]:
+        """Return the last lines of its log."""
+        lines = self.log.read_text(errors="replace").splitlines()
+        return [line for line in lines if line.strip()][-count:]
 
     def kill(self) -> None:
         """End it at once, as a crash would."""
@@ -66,5 +72,9 @@ class Worker:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(
+        self, kind: object, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
+        if error is not None:
+            error.add_note("\n".join(["The worker's last words:", *self.last_words(40)]))
