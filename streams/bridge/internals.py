@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # who uses nats without Faust shall not import it
 
 logger = logging.getLogger(__name__)
 
-RawHandler = Callable[[str, str, bytes, bytes], None]
+RawHandler = Callable[[bytes, bytes, bytes, bytes], None]
 """Gets subject, reply subject, raw header block (or b"") and payload of one message."""
 
 _CRLF: Final = b"\r\n"
@@ -42,59 +42,62 @@ class FastParser(Parser):
         self.raw = {}
         self._control = Parser(nc)
 
+    def reset(self) -> None:
+        """Begin anew, on a new connection."""
+        super().reset()
+        self._needed = 0
+        """Bytes there must be before another look makes sense."""
+
     async def parse(self, data: bytes = b"") -> None:
         """Take in bytes from the socket and hand on every message that is complete."""
         buffer = self.buf
         buffer += data
-        position, end = 0, len(buffer)
+        if len(buffer) < self._needed:
+            return
+        self._needed = 0
+        whole = bytes(buffer)  # slices of it need no second copy
+        position, end = 0, len(whole)
         try:
             while position < end:
-                line_end = buffer.find(_CRLF, position)
+                line_end = whole.find(_CRLF, position)
                 if line_end < 0:
                     if end - position > _LINE_MAX:
                         raise ProtocolError("nats: no line end in sight")
                     return
-                first = buffer[position]
+                first = whole[position]
                 if first == 72 or first == 77:  # "HMSG", "MSG"
-                    after = await self._message(buffer, position, line_end + 2, end, first == 72)
-                    if not after:
+                    words = whole[position:line_end].split()
+                    body = line_end + 2
+                    after = body + int(words[-1]) + 2
+                    if after > end:
+                        self._needed = after - position
                         return
+                    start = body + int(words[-2]) if first == 72 else body
+                    reply = words[3] if len(words) == (6 if first == 72 else 5) else b""
+                    handler = self.raw.get(int(words[2]))
+                    if handler is None:
+                        await cast(Any, self.nc)._process_msg(
+                            int(words[2]),
+                            words[1],
+                            reply,
+                            whole[start : after - 2],
+                            whole[body:start] or None,
+                        )
+                    else:
+                        try:
+                            handler(words[1], reply, whole[body:start], whole[start : after - 2])
+                        except Exception:
+                            # It would end nats-py's read loop, silently and for good.
+                            logger.exception("error in the handler of %s", words[1])
                     position = after
                 else:
-                    line = bytes(buffer[position : line_end + 2])
+                    line = whole[position : line_end + 2]
                     position = line_end + 2
                     await self._control.parse(line)
         finally:
             # An error line can reset the parser meanwhile, which gives it a new buffer.
             if self.buf is buffer and position:
                 del buffer[:position]
-
-    async def _message(
-        self, buffer: bytearray, start: int, body: int, end: int, headed: bool
-    ) -> int:
-        """Hand on one message; return the position after it, or 0 if it is not complete yet."""
-        words = buffer[start : body - 2].split()
-        total = int(words[-1])
-        after = body + total + 2
-        if after > end:
-            return 0
-        header_size = int(words[-2]) if headed else 0
-        header = bytes(buffer[body : body + header_size])
-        payload = bytes(buffer[body + header_size : body + total])
-        reply = words[3] if len(words) == (6 if headed else 5) else b""
-        sid = int(words[2])
-        handler = self.raw.get(sid)
-        if handler is None:
-            await cast(Any, self.nc)._process_msg(
-                sid, bytes(words[1]), bytes(reply), payload, header or None
-            )
-            return after
-        try:
-            handler(words[1].decode(), reply.decode(), header, payload)
-        except Exception:
-            # An escaping error would end nats-py's read loop, silently and for good.
-            logger.exception("error in the handler of %s", words[1])
-        return after
 
 
 def install_parser(client: Client) -> None:

@@ -39,6 +39,7 @@ LIFETIME: Final = "Nats-TTL"
 
 _KEY: Final = KEY.encode()
 _MESSAGE_ID: Final = MESSAGE_ID.encode()
+_ONLY_KEY: Final = b"NATS/1.0\r\n%b: " % _KEY
 
 KEY_TOKEN_MAX: Final = 160
 """Longest key token in characters; keys that would need more are hashed."""
@@ -279,6 +280,10 @@ def decode_block(block: bytes, payload: bytes) -> Content:
     """
     if not block:
         return Content(None, payload, [], None, None)
+    if block.startswith(_ONLY_KEY):
+        end = block.find(b"\r\n", len(_ONLY_KEY))
+        if end + 4 == len(block):  # as in all of a changelog
+            return Content(block[len(_ONLY_KEY) : end], payload, [], None, None)
     key: bytes | None = None
     message_id: str | None = None
     for line in block.split(b"\r\n")[1:-2]:

@@ -209,7 +209,7 @@ class Member:
 
     def _take_in(self) -> None:
         while record := self._watch.take():
-            key = self.bucket.key(record.subject).removeprefix(self._base)
+            key = self.bucket.key(record.subject.decode()).removeprefix(self._base)
             removed = is_removal(parse_headers(record.header) if record.header else None)
             if key == "state":
                 self.state = _decode_state(record.payload, record.sequence)

@@ -100,7 +100,7 @@ class Publisher:
         self._by_subject: defaultdict[str, list[int]] = defaultdict(list)
         self._batches: dict[int, asyncio.Future[int]] = {}
         self._token = 0
-        self._inbox = ""
+        self._inbox = b""
         self._subscription = 0
         self._outgoing: list[bytes] = []
         self._changed: asyncio.Future[None] | None = None
@@ -109,9 +109,10 @@ class Publisher:
     async def start(self) -> None:
         """Begin to take acknowledgements; the client must be connected."""
         self._loop = asyncio.get_running_loop()
-        self._inbox = self.client.new_inbox() + "."
+        inbox = self.client.new_inbox() + "."
+        self._inbox = inbox.encode()
         self._batch_prefix = f"{secrets.token_hex(8)}-"
-        self._subscription = await subscribe_raw(self.client, self._inbox + "*", self._on_ack)
+        self._subscription = await subscribe_raw(self.client, inbox + "*", self._on_ack)
         self._timer = self._loop.call_later(_TICK_SECONDS, self._tick)
 
     async def stop(self) -> None:
@@ -160,7 +161,7 @@ class Publisher:
         token = self._token = self._token + 1
         command = b"HPUB %b %b%d %d %d\r\n%b%b\r\n" % (
             subject.encode(),
-            self._inbox.encode(),
+            self._inbox,
             token,
             len(block),
             len(block) + len(payload),
@@ -188,7 +189,7 @@ class Publisher:
         """
         token = self._token = self._token + 1
         name = f"{self._batch_prefix}{token}"
-        reply = f"{self._inbox}{token}".encode()
+        reply = b"%b%d" % (self._inbox, token)
         last = len(records)
         commands: list[bytes] = []
         for number, (subject, payload, headers) in enumerate(records, 1):
@@ -297,7 +298,7 @@ class Publisher:
         if self._may_write():
             write(self.client, b"".join(outgoing))
 
-    def _on_ack(self, subject: str, reply: str, header: bytes, payload: bytes) -> None:
+    def _on_ack(self, subject: bytes, reply: bytes, header: bytes, payload: bytes) -> None:
         token = int(subject[len(self._inbox) :])
         record = self._in_flight.get(token)
         if record is None:  # stored before, and sent again meanwhile; or a batch

@@ -15,7 +15,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, ReplayPolicy
 
 from .internals import subscribe_raw, unsubscribe_raw, write
 from .layout import parse_headers
-from .records import parse_delivery
+from .records import split_delivery
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ _DELETE: Final = "$JS.API.CONSUMER.DELETE"
 class Delivered(NamedTuple):
     """A record as delivered, not decoded yet."""
 
-    subject: str
+    subject: bytes
     sequence: int
     time: float
     """When it was stored, in seconds since 1970."""
@@ -73,6 +73,7 @@ class Reader:
         """Whether everything that was there at the last word from the server has arrived."""
         self._wake = wake
         self._consumer = ""
+        self._token = b""
         self._inbox = ""
         self._subscription = 0
         self._number = 0
@@ -85,7 +86,8 @@ class Reader:
 
     def open(self) -> None:
         """Begin to read, in the background."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._loop = asyncio.get_running_loop()
+        self._task = self._loop.create_task(self._run())
 
     async def close(self) -> None:
         """Stop reading and let the server forget the consumer."""
@@ -161,6 +163,7 @@ class Reader:
             ),
         )
         self._consumer = name
+        self._token = name.encode()
         self._number = 0
         self._asked = 0
         self.caught_up = not info.num_pending
@@ -197,27 +200,28 @@ class Reader:
         sent = write(self.client, b"%b %d\r\n%b\r\n" % (command.encode(), len(request), request))
         if sent:
             self._asked += room
-            self._heard = asyncio.get_running_loop().time()
+            self._heard = self._loop.time()
 
-    def _on_message(self, subject: str, reply: str, header: bytes, payload: bytes) -> None:
-        self._heard = asyncio.get_running_loop().time()
-        if not reply.startswith("$JS.ACK."):
+    def _on_message(self, subject: bytes, reply: bytes, header: bytes, payload: bytes) -> None:
+        self._heard = self._loop.time()
+        if not reply.startswith(b"$JS.ACK."):
             self._on_status(header)
             return
-        delivery = parse_delivery(reply)
-        if delivery.consumer != self._consumer or self._broken.is_set():
+        consumer, sequence, number, nanoseconds, pending = split_delivery(reply)
+        if consumer != self._token or self._broken.is_set():
             return
         self._number += 1
-        if delivery.number != self._number:
+        if number != self._number:
             logger.warning("%s: a delivery is missing; reading it again", self.filter)
             self._broken.set()
             return
         self._asked -= 1
-        sequence = delivery.sequence
         self.next_sequence = sequence + 1
-        self.highwater = sequence + delivery.pending + 1
-        self.caught_up = not delivery.pending
-        self.buffer.append(Delivered(subject, sequence, delivery.time, header, payload))
+        self.highwater = sequence + pending + 1
+        self.caught_up = not pending
+        self.buffer.append(
+            Delivered(subject, sequence, nanoseconds / 1_000_000_000, header, payload)
+        )
         if self._asked <= BATCH // 2:
             self._pull()
         self._wake()

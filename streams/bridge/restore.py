@@ -6,7 +6,8 @@ from the reader into the table's store, which takes batches anyway.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import faust
@@ -29,40 +30,32 @@ class ChangeMessage(NamedTuple):
     value: bytes | None
 
 
+class _Loader(NamedTuple):
+    """How the changelog of one table is decoded: as Faust's own schema does it."""
+
+    key: Callable[[bytes | None], Any]
+    value: Callable[[bytes | None], Any]
+
+
 class Change:
     """A changelog's record as stores take it; decoded when they ask, which RocksDB never does."""
 
     __slots__ = ("_loader", "message")
 
-    def __init__(self, message: ChangeMessage, loader: "_Loader") -> None:
+    def __init__(self, message: ChangeMessage, loader: _Loader) -> None:
         self.message = message
         self._loader = loader
 
     @property
     def key(self) -> Any:
         """The decoded key; KeyDecodeError if it cannot be."""
-        return self._loader.key(self.message)
+        return self._loader.key(self.message.key)
 
     @property
     def value(self) -> Any:
         """The decoded value, None for a deletion; ValueDecodeError if it cannot be."""
-        return None if self.message.value is None else self._loader.value(self.message)
-
-
-class _Loader:
-    """Decodes the changelog of one table as Faust would."""
-
-    def __init__(self, app: AppT, table: Any) -> None:
-        self._app = app
-        self._schema = table.changelog_topic.schema
-        self._key = app.serializers.loads_key
-        self._value = app.serializers.loads_value
-
-    def key(self, message: ChangeMessage) -> Any:
-        return self._schema.loads_key(self._app, message, loads=self._key)
-
-    def value(self, message: ChangeMessage) -> Any:
-        return self._schema.loads_value(self._app, message, loads=self._value)
+        value = self.message.value
+        return None if value is None else self._loader.value(value)
 
 
 class Restorer:
@@ -84,19 +77,23 @@ class Restorer:
             if type(table.changelog_topic.schema) is not faust.Schema or wants_each(table):
                 self._one_by_one.add(tp.topic)
                 return None
-            self._loaders[tp.topic] = _Loader(self.app, table)
+            schema, load = table.changelog_topic.schema, self.app.serializers
+            self._loaders[tp.topic] = _Loader(
+                partial(load.loads_key, schema.key_type, serializer=schema.key_serializer),
+                partial(load.loads_value, schema.value_type, serializer=schema.value_serializer),
+            )
         return table
 
     def apply(self, tp: TP, table: Any, records: Sequence[Delivered]) -> bool:
         """Apply records to a table; say if that was possible."""
         seen = seen_offset(self.app, tp)
         loader = self._loaders[tp.topic]
+        partition = tp.partition
         changes: list[Change] = []
-        for record in records:
-            if record.sequence > seen:
-                content = decode_block(record.header, record.payload)
-                place = (tp, tp.partition, record.sequence)
-                changes.append(Change(ChangeMessage(*place, content.key, content.value), loader))
+        for _, sequence, _, header, payload in records:
+            if sequence > seen:
+                key, value, _, _, _ = decode_block(header, payload)
+                changes.append(Change(ChangeMessage(tp, partition, sequence, key, value), loader))
         try:
             table.apply_changelog_batch(changes)
         except Exception as exc:

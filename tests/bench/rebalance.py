@@ -139,7 +139,7 @@ class Ticks:
         assert self._reader is not None
         now = time.monotonic()
         while (record := self._reader.take()) is not None:
-            partition = int(record.subject.split(".")[2])
+            partition = int(record.subject.split(b".")[2])
             mark = json.loads(record.payload)
             self._waiting.discard((partition, mark["tick"]))
             self.silence = max(self.silence, now - self.last[partition])

@@ -98,8 +98,8 @@ async def test_raw_subscriptions_and_writes(client: Client, prefix: str) -> None
     assert write(client, b"PUB %b.b 1\r\n2\r\n" % prefix.encode())
     await until(lambda: len(got) == 2)
     assert sorted(got) == [
-        (f"{prefix}.a", "r", b"NATS/1.0\r\nX: y\r\n\r\n", b"1"),
-        (f"{prefix}.b", "", b"", b"2"),
+        (f"{prefix}.a".encode(), b"r", b"NATS/1.0\r\nX: y\r\n\r\n", b"1"),
+        (f"{prefix}.b".encode(), b"", b"", b"2"),
     ]
     await unsubscribe_raw(client, number)
     await client.publish(f"{prefix}.c", b"3")
