@@ -24,7 +24,7 @@ from .conductor import Conductor
 from .delivered import DeliveredOffsets
 from .errors import BridgeError, Fenced
 from .inputs import Input
-from .internals import Waiting, forget_tables, recovered_to_end, step
+from .internals import Waiting, forget_tables, recovered_to_end
 from .layout import Place, decode_block, partition_for
 from .link import always
 from .membership import Member
@@ -108,6 +108,7 @@ class Consumer(faust_consumer.Consumer):
         self.offsets: Offsets | None = None
         """Where commits go; None before the group is joined."""
         self._member: Member | None = None
+        self._topics = cast(Conductor, self.app.topics)
         self._partitioner = cast(PartitionerT | None, cast(Any, self.app.conf).producer_partitioner)
 
     # -- life
@@ -553,12 +554,11 @@ class Consumer(faust_consumer.Consumer):
 
     def _open_readers(self) -> None:
         """Read what is active and has a position: none has before the first seek."""
-        topics = cast(Conductor, self.app.topics)
         active = self._assignment if self.app.client_only else self._active_partitions
         for tp in active:
             position = self._positions.get(tp)
             info = self.link.topics.get(tp.topic)
-            if position is None or info is None or not topics.read(tp.topic):
+            if position is None or info is None or not self._topics.read(tp.topic):
                 continue
             if tp not in self._readers:
                 reader = Reader(
@@ -578,13 +578,18 @@ class Consumer(faust_consumer.Consumer):
         await asyncio.gather(*(reader.close() for reader in readers))
 
     def _arrived(self, tp: TP) -> None:
-        self._due[tp] = None
-        if self._parked and tp not in self._changelogs:
+        if self._parked and self.flow_active and tp not in self._changelogs:
             # Nothing waits before it: hand it on here, inside the read loop. Under load that
             # saves a task's turn for every batch, and with little to do it is what latency is.
-            self._hand_on_now()
-        else:
-            self._wakeup.set()
+            try:
+                self._held_up = self._hand_on_next(tp)
+            except Exception as exc:
+                self.failed(exc)
+            if self._held_up is None and not self._must_commit:
+                return
+            self._parked = False
+        self._due[tp] = None
+        self._wakeup.set()
 
     # -- handing on
 
@@ -623,15 +628,6 @@ class Consumer(faust_consumer.Consumer):
         finally:
             self._parked = False
 
-    def _hand_on_now(self) -> None:
-        try:
-            self._held_up = self._hand_on_due()
-        except Exception as exc:
-            self.failed(exc)
-        if self._held_up is not None or self._must_commit or self._due:
-            self._parked = False
-            self._wakeup.set()
-
     def _hand_on_due(self) -> "_HeldUp | None":
         """Go round the partitions that have records, one record each, for a limited number.
 
@@ -641,24 +637,28 @@ class Consumer(faust_consumer.Consumer):
         due = self._due
         while due and self.flow_active and count < YIELD_EVERY:
             for tp in list(due):
-                reader = self._readers.get(tp)
-                if reader is None or not (self.app.client_only or tp in self._active_partitions):
+                if not self._has_more(tp):
                     due.pop(tp, None)
                     continue
-                if tp in self._changelogs and self._restore(tp, reader):
-                    due.pop(tp, None)
-                    continue
-                record = reader.take()
-                if record is None:
-                    due.pop(tp, None)
-                    continue
-                held_up = self._hand_on(tp, reader, record)
+                held_up = self._hand_on_next(tp)
                 if held_up is not None:
                     return held_up
                 count += 1
                 if not self.flow_active:
                     break
         return None
+
+    def _has_more(self, tp: TP) -> bool:
+        """Say whether a partition has a record to hand on; a changelog goes into its table."""
+        reader = self._readers.get(tp)
+        if reader is None or not self._is_active(tp):
+            return False
+        if tp in self._changelogs and self._restore(tp, reader):
+            return False
+        return bool(reader.buffer)
+
+    def _is_active(self, tp: TP) -> bool:
+        return tp in self._active_partitions or self.app.client_only
 
     def _restore(self, tp: TP, reader: Reader) -> bool:
         """Put all that has arrived of a changelog into its table, if that is what it is for."""
@@ -674,15 +674,19 @@ class Consumer(faust_consumer.Consumer):
         self._positions[tp] = records[-1].sequence + 1
         return True
 
-    def _hand_on(self, tp: TP, reader: Reader, record: Delivered) -> "_HeldUp | None":
+    def _hand_on_next(self, tp: TP) -> "_HeldUp | None":
+        reader = self._readers.get(tp)
+        record = reader.take() if reader is not None and self._is_active(tp) else None
+        if reader is None or record is None:
+            return None
         offset = record.sequence
         message = self._to_message(tp, record)
         self._positions[tp] = offset + 1
-        if self.app.topics.acks_enabled_for(tp.topic):
+        if self._topics.acks_enabled_for(tp.topic):
             self._delivered[tp].add(offset)
             if self.in_transaction:
                 self._transactions.begin(message)
-        waiting = step(cast(Any, self.callback(message)))
+        waiting = self._topics.deliver(message)
         if waiting is not None:
             return _HeldUp(tp, reader, record, message, waiting)
         self._handed_on(tp, message)
@@ -690,7 +694,7 @@ class Consumer(faust_consumer.Consumer):
 
     def _handed_on(self, tp: TP, message: Input) -> None:
         unwanted = not message.refcount and not message.acked
-        if unwanted and self.app.topics.acks_enabled_for(tp.topic):
+        if unwanted and self._topics.acks_enabled_for(tp.topic):
             self._acked[tp].append(message.offset)
             self._acked_index[tp].add(message.offset)
         if self._commit_every is not None and self._n_acked >= self._commit_every:

@@ -14,7 +14,10 @@ class Output:
 
     subject: str
     payload: bytes
-    headers: dict[str, str]
+    block: bytes
+    """Its headers as they go over the wire."""
+    message_id: str | None
+    """The id by which JetStream recognises it, if it has one."""
     superseding: bool
     """Whether only the last record of its subject counts (compaction)."""
     result: Callable[[int], Any]

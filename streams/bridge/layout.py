@@ -37,9 +37,9 @@ ROLLUP: Final = "Nats-Rollup"
 LIFETIME: Final = "Nats-TTL"
 """JetStream's header with a record's lifetime, in seconds with an `s` behind."""
 
-_KEY: Final = KEY.encode()
-_MESSAGE_ID: Final = MESSAGE_ID.encode()
-_ONLY_KEY: Final = b"NATS/1.0\r\n%b: " % _KEY
+_KEY_FIRST: Final = f"NATS/1.0\r\n{KEY}: ".encode()
+_KEY_START: Final = len(_KEY_FIRST)
+_ID_FIRST: Final = f"{MESSAGE_ID}: ".encode()
 
 KEY_TOKEN_MAX: Final = 160
 """Longest key token in characters; keys that would need more are hashed."""
@@ -231,6 +231,33 @@ def _encode_user_headers(headers: Headers, encoded: dict[str, str]) -> None:
     encoded[HEADERS] = base64.b64encode(json.dumps(packed).encode()).decode("ascii")
 
 
+def encode_block(key: bytes | None, message_id: str | None) -> bytes | None:
+    """Return the header block of a record that has nothing but these; None if they are odd.
+
+    The same bytes as `header_block(encode_headers(…))`, without the steps between.
+    """
+    if key is None:
+        first = b"NATS/1.0\r\n"
+    elif _is_plain(key):
+        first = b"%b%b\r\n" % (_KEY_FIRST, key)
+    else:
+        return None
+    if message_id is None:
+        return first + b"\r\n"
+    return b"%b%b%b\r\n\r\n" % (first, _ID_FIRST, message_id.encode())
+
+
+@lru_cache(maxsize=16_384)
+def _is_plain(key: bytes) -> bool:
+    return _PLAIN.fullmatch(key) is not None
+
+
+def header_block(headers: Mapping[str, str]) -> bytes:
+    """Return the bytes of a NATS header block; values must be free of line ends."""
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    return b"NATS/1.0\r\n%b\r\n" % lines.encode("utf-8", "surrogateescape")
+
+
 class Content(NamedTuple):
     """What a record holds besides its place: the undoing of `encode_headers`."""
 
@@ -280,21 +307,15 @@ def decode_block(block: bytes, payload: bytes) -> Content:
     """
     if not block:
         return Content(None, payload, [], None, None)
-    if block.startswith(_ONLY_KEY):
-        end = block.find(b"\r\n", len(_ONLY_KEY))
-        if end + 4 == len(block):  # as in all of a changelog
-            return Content(block[len(_ONLY_KEY) : end], payload, [], None, None)
-    key: bytes | None = None
-    message_id: str | None = None
-    for line in block.split(b"\r\n")[1:-2]:
-        name, _, value = line.partition(b": ")
-        if name == _KEY:
-            key = value
-        elif name == _MESSAGE_ID:
-            message_id = value.decode("ascii", "replace")
-        else:
-            return decode_headers(parse_headers(block), payload)
-    return Content(key, payload, [], None, message_id)
+    if block.startswith(_KEY_FIRST):
+        end = block.find(b"\r\n", _KEY_START)
+        rest = block[end + 2 :]
+        if rest == b"\r\n":  # as in all of a changelog
+            return Content(block[_KEY_START:end], payload, [], None, None)
+        if rest.startswith(_ID_FIRST) and rest.find(b"\r\n") == len(rest) - 4:
+            message_id = rest[len(_ID_FIRST) : -4].decode("ascii", "replace")
+            return Content(block[_KEY_START:end], payload, [], None, message_id)
+    return decode_headers(parse_headers(block), payload)
 
 
 def parse_headers(block: bytes) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from .bucket import Bucket, Conflict
 from .errors import Fenced
-from .layout import Place, escape
+from .layout import Place, escape, header_block
 
 logger = logging.getLogger(__name__)
 
@@ -64,14 +64,14 @@ class Offsets:
         """
         await asyncio.gather(*(self._commit(place, offset) for place, offset in offsets.items()))
 
-    def prepare(self, place: Place, offset: int) -> tuple[str, bytes, dict[str, str]]:
-        """Return subject, value and headers of a commit that somebody else will send.
+    def prepare(self, place: Place, offset: int) -> tuple[str, bytes, bytes]:
+        """Return subject, value and header block of a commit that somebody else will send.
 
         Raises Fenced if the partition is not claimed. Tell `stored()` when it is done.
         """
         revision = str(self._claimed(place).revision)
         headers = self.bucket.headers | {"Nats-Expected-Last-Subject-Sequence": revision}
-        return self.bucket.subject(self.key(place)), self._value(offset), headers
+        return self.bucket.subject(self.key(place)), self._value(offset), header_block(headers)
 
     def stored(self, place: Place, offset: int, revision: int) -> None:
         """Take note that a prepared commit is stored."""

@@ -16,7 +16,16 @@ from mode.utils.times import Seconds
 from .errors import BridgeError, ConfigurationError, Fenced, SendFailed, UnknownTopic
 from .inputs import Input, Output
 from .internals import Waiting, quick_producer, quiet_sends, slow_producer, step
-from .layout import MESSAGE_ID, encode_headers, escape, key_token, partition_for, subject
+from .layout import (
+    MESSAGE_ID,
+    encode_block,
+    encode_headers,
+    escape,
+    header_block,
+    key_token,
+    partition_for,
+    subject,
+)
 from .topics import TopicInfo
 
 if TYPE_CHECKING:
@@ -45,14 +54,17 @@ class ProducerBuffer(base.ProducerBuffer):
         """Wait until what was sent so far is stored."""
         await self.producer.flush()
 
-    async def wait_until_ebb(self) -> None:
-        """Wait while too much is in flight."""
-        publisher = self.producer.link.publisher
-        if publisher.full:
-            await publisher.room()
+    @property
+    def high(self) -> bool:
+        """Whether so much is on its way that nothing more should be begun."""
         transactions = self.producer.transactions
-        if transactions is not None and transactions.full:
-            await transactions.room()
+        return self.producer.link.publisher.full or (transactions is not None and transactions.full)
+
+    async def wait_until_ebb(self) -> None:
+        """Wait while too much is on its way."""
+        await self.producer.link.publisher.room()
+        if self.producer.transactions is not None:
+            await self.producer.transactions.room()
 
     @property
     def size(self) -> int:
@@ -150,21 +162,19 @@ class Producer(base.Producer):
         destination = self._destinations.get(topic)
         if destination is None:
             destination = await self._find_destination(topic)
-        output = self._output(destination, key, value, partition, timestamp, headers)
+        output = self._output(destination, key, value, partition, timestamp, headers, message_id)
         if message is not None and message.sent is not None and self.transactions is not None:
             self.transactions.attach(message, output)
             if destination.changelog:  # the table wants the offset, and waits for nothing
                 return self._later(output)
             return _now(output.result(-1))
-        if message_id is not None:
-            output.headers.setdefault(MESSAGE_ID, message_id)
         publisher = self.link.publisher
         if publisher.full:
             await publisher.room()
         future: asyncio.Future[RecordMetadata] = publisher.publish(
             output.subject,
             output.payload,
-            output.headers,
+            output.block,
             superseding=output.superseding,
             vital=destination.vital,
             result=output.result,
@@ -299,6 +309,7 @@ class Producer(base.Producer):
         partition: int | None,
         timestamp: float | None,
         headers: HeadersArg | None,
+        message_id: str | None,
     ) -> Output:
         info = destination.info
         if partition is None:
@@ -312,8 +323,18 @@ class Producer(base.Producer):
             self.app.on_produce_message.send(
                 key=key, value=value, partition=partition, timestamp=timestamp, headers=headers
             )
-        encoded = encode_headers(key, value, cast(Any, headers), timestamp)
-        encoded.update(destination.headers if value is not None else destination.tombstone_headers)
+        block = None
+        if value is not None and timestamp is None and not headers and not destination.headers:
+            block = encode_block(key, message_id)
+        if block is None:
+            encoded = encode_headers(key, value, cast(Any, headers), timestamp)
+            extra = destination.headers if value is not None else destination.tombstone_headers
+            encoded.update(extra)
+            if message_id is not None:
+                message_id = encoded.setdefault(MESSAGE_ID, message_id)
+            else:
+                message_id = encoded.get(MESSAGE_ID)
+            block = header_block(encoded)
         where = destination.subjects[partition]
         if info.keyed:
             where = f"{where}.{key_token(key)}"
@@ -322,7 +343,7 @@ class Producer(base.Producer):
         def metadata(sequence: int) -> RecordMetadata:
             return RecordMetadata(info.topic, place.partition, place, sequence, timestamp, None)
 
-        return Output(where, value or b"", encoded, info.compacted, metadata)
+        return Output(where, value or b"", block, message_id, info.compacted, metadata)
 
     def _check_ownership(self, message: Input | None) -> None:
         """Raise Fenced if an event may not change tables any more: its partition has moved on."""

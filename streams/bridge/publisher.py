@@ -13,7 +13,7 @@ from nats.aio.client import Client
 
 from .errors import AccessDenied, BatchRefused, BridgeError, Fenced, SendFailed
 from .internals import subscribe_raw, unsubscribe_raw, write
-from .layout import parse_headers
+from .layout import header_block, parse_headers
 
 logger = logging.getLogger(__name__)
 
@@ -27,8 +27,9 @@ _TURNS: Final = 3
 _FEW: Final = 4
 """Records in flight up to which the next is sent at once."""
 
-BatchRecord = tuple[str, bytes, dict[str, str]]
-"""Subject, payload and headers of a record in an atomic batch."""
+BatchRecord = tuple[str, bytes, bytes]
+"""Subject, payload and header block of a record in an atomic batch."""
+_VERSION: Final = len(b"NATS/1.0\r\n")
 
 _STORED = re.compile(rb'^\{"stream":"[^"]*",(?:"domain":"[^"]*",)?"seq":(\d+)')
 _REFUSED = re.compile(r'permissions violation for publish to "(.+?)"')
@@ -137,13 +138,15 @@ class Publisher:
         self,
         subject: str,
         payload: bytes,
-        headers: dict[str, str],
+        headers: dict[str, str] | bytes,
         *,
         superseding: bool = False,
         vital: bool = True,
         result: Callable[[int], Any] = int,
     ) -> "asyncio.Future[Any]":
         """Send a record; the future gives `result(sequence)` once it is stored.
+
+        `headers` may be their block as it goes over the wire already.
 
         `superseding`: only the last record of this subject counts (compaction), so one that a
         later one has overtaken is not sent again and counts as stored with the later one.
@@ -152,7 +155,7 @@ class Publisher:
 
         Raises SendFailed at once for what the server would never take.
         """
-        block = header_block(headers)
+        block = headers if isinstance(headers, bytes) else header_block(headers)
         if len(block) + len(payload) > self.client.max_payload:
             raise SendFailed(
                 f"{subject}: {len(block) + len(payload)} bytes, but the server takes "
@@ -196,7 +199,7 @@ class Publisher:
             marks = {"Nats-Batch-Id": name, "Nats-Batch-Sequence": str(number)}
             if number == last:
                 marks["Nats-Batch-Commit"] = "1"
-            block = header_block(headers | marks)
+            block = headers[:-2] + header_block(marks)[_VERSION:]
             commands.append(
                 b"HPUB %b %b%d %d\r\n%b%b\r\n"
                 % (
@@ -387,9 +390,3 @@ class Publisher:
         if self._changed is None or self._changed.done():
             self._changed = self._loop.create_future()
         await asyncio.shield(self._changed)
-
-
-def header_block(headers: dict[str, str]) -> bytes:
-    """Return the bytes of a NATS header block; values must be free of line ends."""
-    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-    return b"NATS/1.0\r\n%b\r\n" % lines.encode("utf-8", "surrogateescape")

@@ -13,7 +13,7 @@ from faust.types import TP
 from .bucket import WRONG_REVISION
 from .errors import BatchRefused, BridgeError, Fenced, SendFailed
 from .inputs import Input, Output
-from .layout import MESSAGE_ID, Place
+from .layout import Place
 from .publisher import BatchRecord
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ class TransactionManager(faust_consumer.TransactionManager):
             records: list[BatchRecord] = [
                 self._offsets.prepare(place, offset) for place, offset in places.items()
             ]
-            records += [(output.subject, output.payload, output.headers) for output in outputs]
+            records += [(output.subject, output.payload, output.block) for output in outputs]
             try:
                 last = await self.link.publisher.publish_batch(records, explain=explain)
             except BatchRefused as exc:
@@ -237,15 +237,15 @@ class TransactionManager(faust_consumer.TransactionManager):
         """Leave out what is stored already under the message id that its sender chose."""
         kept: list[Output] = []
         for output in outputs:
-            if MESSAGE_ID in output.headers and await self._is_stored(output):
+            if output.message_id is not None and await self._is_stored(output):
                 continue
             kept.append(output)
         return kept
 
     async def _is_stored(self, output: Output) -> bool:
         """Ask with a batch that cannot succeed: ids are looked at before the condition."""
-        impossible = {"Nats-Expected-Last-Subject-Sequence": str(2**62)}
-        record = (output.subject, output.payload, output.headers | impossible)
+        impossible = b"Nats-Expected-Last-Subject-Sequence: %d\r\n\r\n" % (2**62)
+        record = (output.subject, output.payload, output.block[:-2] + impossible)
         while True:
             try:
                 await self.link.publisher.publish_batch([record])
@@ -270,7 +270,7 @@ def _last_of_each(outputs: list[Output]) -> list[Output]:
     for output in outputs:
         if output.superseding and last[output.subject] is not output:
             continue
-        name = output.headers.get(MESSAGE_ID)
+        name = output.message_id
         if name is not None:
             if name in ids:
                 continue

@@ -92,7 +92,7 @@ def test_our_parser_sees_what_nats_pys_sees(commands: list[bytes], cuts: list[in
 
 
 async def test_raw_subscriptions_and_writes(client: Client, prefix: str) -> None:
-    got: list[tuple[str, str, bytes, bytes]] = []
+    got: list[tuple[bytes, bytes, bytes, bytes]] = []
     number = await subscribe_raw(client, f"{prefix}.*", lambda *args: got.append(args))
     await client.publish(f"{prefix}.a", b"1", reply="r", headers={"X": "y"})
     assert write(client, b"PUB %b.b 1\r\n2\r\n" % prefix.encode())

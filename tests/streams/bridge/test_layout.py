@@ -16,6 +16,7 @@ from streams.bridge.layout import (
     decode_headers,
     encode_headers,
     escape,
+    header_block,
     key_token,
     murmur2,
     parse_headers,
@@ -25,7 +26,6 @@ from streams.bridge.layout import (
     subject,
     unescape,
 )
-from streams.bridge.publisher import header_block
 
 TOKEN = re.compile(r"[A-Za-z0-9_=-]+")
 names = st.text(st.characters(codec="utf-8"), min_size=1)
