@@ -28,7 +28,7 @@ FIGURES: dict[str, Callable[[Visit], float]] = {
     "server_cpu_us_per_hop": lambda visit: visit.many.server_cpu_us_per_hop,
     "worker_peak_mb": lambda visit: visit.many.worker_peak_mb,
 }
-COMPARED = ("per_second", "alone_p50_ms", "alone_p99_ms")
+COMPARED = ("per_second", "alone_p50_ms", "alone_p99_ms", "worker_cpu_us_per_hop")
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
@@ -44,7 +44,7 @@ def of_chains(comparison: Comparison, says: Mapping[str, str]) -> dict[str, Any]
     """Return what the chain comparison has found.
 
     A ratio is the median of the rounds' own ratios: within a round the noise of the machine was
-    about the same. Of throughput more than 1 is better, of latency less.
+    about the same. Of throughput more than 1 is better, of all else less.
     """
     visits = comparison.visits
     return {
@@ -90,7 +90,7 @@ def show_chains(found: Mapping[str, Any]) -> None:
         for name, reason in found[what].items():
             print(f"{name} {what}: {reason}")
     for yardstick, compared in found["ratios"].items():
-        rows = [["", "throughput", "", "p50", "p99"]]
+        rows = [["", "throughput", "", "p50", "p99", "CPU a hop"]]
         for name, ratio in compared.items():
             most = ratio["per_second"]
             rows.append(
@@ -98,8 +98,7 @@ def show_chains(found: Mapping[str, Any]) -> None:
                     name,
                     f"{most['median']:.2f}",
                     f"({most['min']:.2f} to {most['max']:.2f})",
-                    f"{ratio['alone_p50_ms']['median']:.2f}",
-                    f"{ratio['alone_p99_ms']['median']:.2f}",
+                    *(f"{ratio[of]['median']:.2f}" for of in COMPARED[1:]),
                 ]
             )
         if compared:
