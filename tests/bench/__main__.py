@@ -26,11 +26,13 @@ def run_chains(options: argparse.Namespace) -> None:
         length = replace(length, rounds=options.rounds)
     if options.profile is not None:
         options.profile.mkdir(parents=True, exist_ok=True)
-    visits, refused = chains.measure(contestants, length, options.profile)
-    found = report.of_chains(visits, refused, {one.name: one.says for one in contestants})
+    comparison = chains.measure(contestants, length, options.profile)
+    found = report.of_chains(comparison, {one.name: one.says for one in contestants})
     report.show_chains(found)
     if options.keep:
         report.write("chains", options.command, found)
+    if comparison.failed:
+        sys.exit(f"failed: {', '.join(comparison.failed)}")
 
 
 def run_recovery(options: argparse.Namespace) -> None:
@@ -54,7 +56,8 @@ def run_rebalance(options: argparse.Namespace) -> None:
 
 def run_mesh(options: argparse.Namespace) -> None:
     """Measure the whole mesh."""
-    found = asyncio.run(mesh.measure_with_workers())
+    turns = mesh.QUICK_TURNS if options.quick else mesh.TURNS
+    found = asyncio.run(mesh.measure_with_workers(turns))
     if options.keep:
         report.write("mesh", options.command, found)
 

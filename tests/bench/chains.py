@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import tempfile
 import time
+import traceback
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,8 +66,12 @@ class Visit:
         )
 
 
+class Refused(RuntimeError):
+    """A worker ended before it took a message; the text is its reason."""
+
+
 async def visit(contestant: Contestant, length: Length, profile: Path | None = None) -> Visit:
-    """Measure a contestant once; WorkerEnded if its worker refuses to start."""
+    """Measure a contestant once; Refused if its worker does not want to start."""
     async with running(contestant, profile) as (driver, processes):
         alone = await driver.load(1, length.alone, processes)
         many = await driver.load(MANY, length.many, processes)
@@ -92,10 +97,13 @@ async def running(
                 contestant.command(), environment, folder / "worker.log", profile
             ) as worker:
                 assert server.process is not None
-                driver = Driver(client, contestant)
+                driver = Driver(client, contestant, worker.check)
                 await driver.start()
                 try:
-                    await _come_through(client, contestant, driver, worker)
+                    try:
+                        await _come_through(client, contestant, driver)
+                    except WorkerEnded as exc:
+                        raise Refused(str(exc)) from exc
                     yield driver, Processes(worker.pid, server.process.pid)
                 finally:
                     await driver.stop()
@@ -103,46 +111,56 @@ async def running(
             await client.close()
 
 
-async def _come_through(
-    client: Client, contestant: Contestant, driver: Driver, worker: Worker
-) -> None:
+async def _come_through(client: Client, contestant: Contestant, driver: Driver) -> None:
     """Wait until the worker takes messages and the last topic can be read."""
     driver.in_flight = 1
     driver.fill()
     deadline = time.monotonic() + START_SECONDS
-    while (output := await contestant.output(client)) is None:
-        worker.check()
-        if time.monotonic() > deadline:
-            raise ChainError(f"{contestant.name}: nothing came through")
-        await asyncio.sleep(0.05)
-    driver.read(output)
+    reading = False
     while not driver.latencies:
-        worker.check()
         driver.check()
         if time.monotonic() > deadline:
             raise ChainError(f"{contestant.name}: nothing came through")
+        if not reading and (output := await contestant.output(client)) is not None:
+            driver.read(output)
+            reading = True
         await asyncio.sleep(0.05)
     await driver.drain()
 
 
+@dataclass
+class Comparison:
+    """What all rounds found, by the contestants' names."""
+
+    visits: dict[str, list[Visit]]
+    refused: dict[str, str]
+    """Contestants that do not run here, and why."""
+    failed: dict[str, str]
+    """Contestants that did not do what they are to do."""
+
+
 def measure(
     contestants: Sequence[Contestant], length: Length, profiles: Path | None = None
-) -> tuple[dict[str, list[Visit]], dict[str, str]]:
-    """Visit all contestants, round after round; return the visits, and why some were none."""
-    visits: dict[str, list[Visit]] = {contestant.name: [] for contestant in contestants}
-    refused: dict[str, str] = {}
+) -> Comparison:
+    """Visit all contestants, round after round; who fails once is out."""
+    found = Comparison({one.name: [] for one in contestants}, {}, {})
     for number in range(1, length.rounds + 1):
         for contestant in contestants:
             name = contestant.name
-            if name in refused:
+            if name not in found.visits:
                 continue
             profile = None if profiles is None else profiles / f"{name}-{number}.prof"
             try:
                 seen = asyncio.run(visit(contestant, length, profile))
-            except WorkerEnded as exc:
-                refused[name] = str(exc)
-                print(f"  round {number}  {name:20} {exc}", flush=True)
-                continue
-            visits[name].append(seen)
-            print(f"  round {number}  {name:20} {seen}", flush=True)
-    return {name: seen for name, seen in visits.items() if seen}, refused
+            except Refused as exc:
+                found.refused[name] = str(exc)
+                del found.visits[name]
+                print(f"  round {number}  {name:20} does not run", flush=True)
+            except (ChainError, WorkerEnded) as exc:
+                found.failed[name] = str(exc)
+                del found.visits[name]
+                traceback.print_exception(exc)
+            else:
+                found.visits[name].append(seen)
+                print(f"  round {number}  {name:20} {seen}", flush=True)
+    return found

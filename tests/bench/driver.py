@@ -59,13 +59,16 @@ class Processes:
 class Driver:
     """Keeps so many messages under way, and checks that each arrives once, whole, in order."""
 
-    def __init__(self, client: Client, contestant: Contestant) -> None:
+    def __init__(
+        self, client: Client, contestant: Contestant, check_worker: Callable[[], None]
+    ) -> None:
         self.contestant = contestant
         self.in_flight = 0
         """How many messages may be under way; 0 sends no more."""
         self.latencies: list[float] = []
         self.in_order = True
         self._client = client
+        self._check_worker = check_worker
         self._publisher = Publisher(client)
         self._reader: Reader | None = None
         self._sent: dict[int, float] = {}
@@ -133,7 +136,8 @@ class Driver:
         self.check()
 
     def check(self) -> None:
-        """Raise what was found wrong so far."""
+        """Raise what was found wrong so far, or that the worker has ended."""
+        self._check_worker()
         if self._error is not None:
             raise self._error
         if self._publisher.failure is not None:
@@ -150,6 +154,7 @@ class Driver:
         begin = time.perf_counter()
         end = begin + seconds
         while (now := time.perf_counter()) < end:
+            self.check()
             processes.look()
             await asyncio.sleep(min(TICK_SECONDS, end - now))
         took = time.perf_counter() - begin

@@ -33,7 +33,7 @@ CHANGELOG = "recovery-counts-changelog"
 STORES = {"memory": "memory://", "rocksdb": "rocksdb://"}
 BY_HAND = "nats-py fetch"
 BATCH = 1_000
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 300.0
 
 #: Records and rounds.
 LONG = (300_000, 5)

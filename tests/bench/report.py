@@ -10,11 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.bench.chains import Visit
+from tests.bench.chains import Comparison, Visit
 from tests.bench.rebalance import Rebalance
 from tests.bench.recovery import BY_HAND
 
 RESULTS = Path(__file__).parent / "results"
+#: What else the machine had to do when we began: processes that wanted to run.
+LOAD = round(os.getloadavg()[0], 1)
 #: Those that the others are compared with.
 YARDSTICKS = ("faststream", "faststream-bare", "nats-py", "nats-py-dedup")
 
@@ -26,7 +28,7 @@ FIGURES: dict[str, Callable[[Visit], float]] = {
     "server_cpu_us_per_hop": lambda visit: visit.many.server_cpu_us_per_hop,
     "worker_peak_mb": lambda visit: visit.many.worker_peak_mb,
 }
-COMPARED = ("per_second", "alone_p50_ms", "alone_p99_ms")
+COMPARED = ("per_second", "alone_p50_ms", "alone_p99_ms", "worker_cpu_us_per_hop")
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
@@ -38,17 +40,17 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 # -- chains
 
 
-def of_chains(
-    visits: Mapping[str, Sequence[Visit]], refused: Mapping[str, str], says: Mapping[str, str]
-) -> dict[str, Any]:
+def of_chains(comparison: Comparison, says: Mapping[str, str]) -> dict[str, Any]:
     """Return what the chain comparison has found.
 
     A ratio is the median of the rounds' own ratios: within a round the noise of the machine was
-    about the same. Of throughput more than 1 is better, of latency less.
+    about the same. Of throughput more than 1 is better, of all else less.
     """
+    visits = comparison.visits
     return {
         "contestants": {name: {"is": says[name]} | _figures(seen) for name, seen in visits.items()},
-        "refused": dict(refused),
+        "refused": comparison.refused,
+        "failed": comparison.failed,
         "ratios": {
             yardstick: {
                 name: _ratios(seen, visits[yardstick])
@@ -84,10 +86,11 @@ def show_chains(found: Mapping[str, Any]) -> None:
         values = [figures[figure]["median"] for figure in FIGURES]
         rows.append([name, *map(digits, values), "yes" if figures["in_order"] else "no"])
     show_table("one in flight; then 1,000 in flight (medians)", rows)
-    for name, reason in found["refused"].items():
-        print(f"{name}: {reason}")
+    for what in ("refused", "failed"):
+        for name, reason in found[what].items():
+            print(f"{name} {what}: {reason}")
     for yardstick, compared in found["ratios"].items():
-        rows = [["", "throughput", "", "p50", "p99"]]
+        rows = [["", "throughput", "", "p50", "p99", "CPU a hop"]]
         for name, ratio in compared.items():
             most = ratio["per_second"]
             rows.append(
@@ -95,8 +98,7 @@ def show_chains(found: Mapping[str, Any]) -> None:
                     name,
                     f"{most['median']:.2f}",
                     f"({most['min']:.2f} to {most['max']:.2f})",
-                    f"{ratio['alone_p50_ms']['median']:.2f}",
-                    f"{ratio['alone_p99_ms']['median']:.2f}",
+                    *(f"{ratio[of]['median']:.2f}" for of in COMPARED[1:]),
                 ]
             )
         if compared:
@@ -183,6 +185,7 @@ def write(name: str, command: str, found: Mapping[str, Any]) -> None:
         "date": datetime.now(UTC).date().isoformat(),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, "
         f"Python {platform.python_version()}",
+        "load": LOAD,
     }
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
