@@ -115,6 +115,8 @@ class Consumer(faust_consumer.Consumer):
 
     async def on_stop(self) -> None:
         """Commit what is done, leave the group, disconnect; ends whatever the server does."""
+        if self.app.conf.stream_wait_empty:
+            await self.wait_empty()  # ours waits in any case, but somebody may have extended it
         if not self._linked:
             return  # it never came to starting
         self._linked = False
@@ -284,7 +286,8 @@ class Consumer(faust_consumer.Consumer):
                 self._doubtful = True
         # Whoever is still busy with an event of ours works for nothing from here on.
         self.generation = None
-        self.link.publisher.forget_changes(Fenced("the partition is another member's now"))
+        if self.link.is_open:
+            self.link.publisher.forget_changes(Fenced("the partition is another member's now"))
         if self.link.may_write is not always:
             # What is left has ids: sending it does no harm, even if another sends it too.
             self.link.may_write = always

@@ -63,6 +63,11 @@ class Link:
         return link
 
     @property
+    def is_open(self) -> bool:
+        """Whether there is a connection; it may be interrupted at the moment."""
+        return self._client is not None
+
+    @property
     def client(self) -> Client:
         """The connection; NotConnected before `acquire`."""
         if self._client is None:

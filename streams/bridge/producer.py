@@ -46,9 +46,9 @@ class ProducerBuffer(base.ProducerBuffer):
 
     async def wait_until_ebb(self) -> None:
         """Wait while too much is in flight."""
-        publisher = self.producer.link.publisher
-        if publisher.full:
-            await publisher.room()
+        link = self.producer.link
+        if link.is_open and link.publisher.full:
+            await link.publisher.room()
 
     @property
     def size(self) -> int:
