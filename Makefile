@@ -2,8 +2,10 @@
 PYTHON ?= python3
 UV := uv==0.13.9
 BIN := .venv/bin
+FAUST ?= ../faust
+FAUST_PYTHON ?= $(FAUST)/.venv/bin/python
 
-.PHONY: run scenarios test check format bench lock clean help
+.PHONY: run scenarios test check format bench conformance lock clean help
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -29,6 +31,9 @@ format: .venv/ready ## Format the code
 
 bench: .venv/ready ## Measure the mesh; writes tests/bench/results
 	$(BIN)/python -m tests.bench.mesh
+
+conformance: .venv/ready ## Run Faust's own tests on the bridge, from a checkout: FAUST=../faust
+	@$(BIN)/python -m tests.conformance --faust $(FAUST) --python $(FAUST_PYTHON)
 
 lock: .venv/ready ## Resolve the dependencies anew
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header \

@@ -194,6 +194,8 @@ class Producer(base.Producer):
 
         While the app stops it waits no longer than the option `drain` says (TimeoutError).
         """
+        if not self.link.is_open:
+            return  # it never came to starting, so nothing was sent
         limit = self.link.options.drain if self.app.should_stop else None
         async with asyncio.timeout(limit):
             while self._sending is not None and not self._sending.done():
