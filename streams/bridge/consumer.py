@@ -26,8 +26,10 @@ from .errors import BridgeError, Fenced
 from .inputs import Input
 from .internals import (
     forget_tables,
+    keep_sets_in_memory,
     parse_headers,
     recovered_to_end,
+    restore_expiry,
     step,
 )
 from .layout import Place, decode_headers, partition_for
@@ -35,7 +37,8 @@ from .link import always
 from .membership import Member
 from .offsets import Offsets
 from .reader import Delivered, Reader
-from .topics import TopicInfo
+from .stores import check_partition
+from .topics import TopicInfo, lookup
 
 if TYPE_CHECKING:
     from .transport import Transport
@@ -108,6 +111,7 @@ class Consumer(faust_consumer.Consumer):
     async def on_start(self) -> None:
         """Connect."""
         self._frozen = False
+        keep_sets_in_memory(self.app)
         await self.link.acquire()
         self._linked = True
         self.link.on_reconnect.append(self._reconnected)
@@ -355,7 +359,11 @@ class Consumer(faust_consumer.Consumer):
     # -- positions
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Move every source partition to where the group goes on; return these offsets."""
+        """Move every source partition to where the group goes on; return these offsets.
+
+        Faust asks for it when its tables have been read back.
+        """
+        await restore_expiry(self.app)
         committed = self._offsets.committed() if self._offsets is not None else {}
         seeks: dict[TP, int] = {}
         for tp in sorted(self._assignment):
@@ -424,9 +432,22 @@ class Consumer(faust_consumer.Consumer):
         return last + 1 if last else 0
 
     async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
-        """Return a lower bound of the offsets there are; None for empty partitions."""
+        """Return a lower bound of the offsets there are; None for empty partitions.
+
+        Faust asks for it when it works out from where to read tables back: the moment to see
+        whether what they have on disk can be built upon.
+        """
+        await asyncio.gather(*(self._check_store(tp) for tp in partitions))
         values = await asyncio.gather(*(self._first_sequence(tp) for tp in partitions))
         return cast(Mapping[TP, int], dict(zip(partitions, values, strict=True)))
+
+    async def _check_store(self, tp: TP) -> None:
+        table = cast(Any, self.app.tables)._changelogs.get(tp.topic)
+        store: Any = None if table is None else table.data
+        if hasattr(store, "partition_path") and not store.read_only:
+            changelog = await lookup(self.link.js, self.link.options.prefix, tp.topic)
+            if changelog is not None:
+                await check_partition(self.app, self.link.client, store, tp, changelog)
 
     async def _first_sequence(self, tp: TP) -> int | None:
         if not await self._last_sequence(tp):

@@ -6,9 +6,10 @@ import itertools
 import logging
 import re
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import nats.errors
 from faust.auth import SASLCredentials, SSLCredentials
@@ -262,12 +263,15 @@ class Link:
     ) -> TopicInfo:
         """Create a topic with Faust's settings, or check the one that exists."""
         options = self.options
+        max_age = want_seconds(retention) if retention else None
+        if max_age:
+            max_age += self._window_size(name)
         spec = TopicSpec(
             name,
             partitions,
             prefix=options.prefix,
             compacted=bool(compacting),
-            max_age=want_seconds(retention) if retention else None,
+            max_age=max_age,
             storage=options.storage,
             replicas=options.replicas or replicas or 1,
             duplicate_window=options.duplicate_window,
@@ -278,6 +282,18 @@ class Link:
             spec = replace(spec, max_age=None)
         info = self.topics[name] = await topics.declare(self.js, spec)
         return info
+
+    def _window_size(self, name: str) -> float:
+        """Return how long the windows are that a changelog is about; 0.0 if it is about none.
+
+        Faust wants a windowed table's changes kept for as long as windows are kept after their
+        end. Here records go exactly then, so the time until that end must be added.
+        """
+        for table in self.app.tables.values():
+            window = cast(Any, table).window
+            if window is not None and cast(Any, table).changelog_topic.get_topic_name() == name:
+                return float(max(end - start for start, end in window.ranges(time.time())))
+        return 0.0
 
 
 def _options(app: AppT, urls: list[Any]) -> ConnectionOptions:
@@ -312,6 +328,7 @@ def with_options(spec: TopicSpec, config: Mapping[str, Any]) -> TopicSpec:
         "max_bytes": int,
         "storage": str,
         "duplicate_window": want_seconds,
+        "tombstone_age": want_seconds,
         "replicas": int,
     }
     changes: dict[str, Any] = {}

@@ -17,7 +17,7 @@ from .errors import BridgeError, ConfigurationError, Fenced, SendFailed, Unknown
 from .inputs import Input
 from .internals import Waiting, quick_producer, slow_producer, step
 from .layout import MESSAGE_ID, encode_headers, escape, key_token, partition_for, subject
-from .topics import TOMBSTONE_SECONDS, TopicInfo
+from .topics import TopicInfo
 
 if TYPE_CHECKING:
     from .transport import Transport
@@ -286,7 +286,7 @@ class Producer(base.Producer):
         if message_id is not None:
             encoded.setdefault(MESSAGE_ID, message_id)
         if value is None and info.compacted:
-            encoded["Nats-TTL"] = f"{TOMBSTONE_SECONDS}s"
+            encoded["Nats-TTL"] = f"{max(1, round(info.tombstone_age))}s"
         place = destination.places[partition]
 
         def metadata(sequence: int) -> RecordMetadata:

@@ -23,6 +23,7 @@ _PREFIX: Final = "bridge.prefix"
 _PARTITIONS: Final = "bridge.partitions"
 _COMPACTED: Final = "bridge.compacted"
 _KEY_IN_SUBJECT: Final = "bridge.key_in_subject"
+_TOMBSTONE_AGE: Final = "bridge.tombstone_age"
 _OWNER: Final = "bridge.owner"
 
 _NAME_IN_USE: Final = 10058
@@ -30,7 +31,7 @@ _SUBJECTS_OVERLAP: Final = 10065
 _STREAM_NOT_FOUND: Final = 10059
 
 TOMBSTONE_SECONDS: Final = 86_400
-"""How long a deleted key's tombstone stays in a compacted topic before it goes too."""
+"""How long tombstones stay in a compacted topic, unless the topic says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class TopicSpec:
     replicas: int = 1
     duplicate_window: float = 600.0
     """Seconds in which a repeated message id is recognised."""
+    tombstone_age: float = TOMBSTONE_SECONDS
+    """Seconds that a deleted key's tombstone stays in a compacted topic before it goes too."""
     owner: str = ""
     """Who declared it; kept in the stream's metadata."""
 
@@ -81,6 +84,12 @@ class TopicInfo:
     """The oldest sequence in the stream; 0 when it never held a record."""
     last_offset: int = 0
     """The newest sequence that was given out, whether or not the record still exists."""
+    max_age: float | None = None
+    """Seconds after which records go; None if they stay."""
+    tombstone_age: float = TOMBSTONE_SECONDS
+    """Seconds that a deleted key's tombstone stays."""
+    created: str = ""
+    """When its stream was made; another time means another stream."""
 
     @property
     def keyed(self) -> bool:
@@ -118,6 +127,7 @@ def stream_config(spec: TopicSpec) -> StreamConfig:
             _PARTITIONS: str(spec.partitions),
             _COMPACTED: _flag(spec.compacted),
             _KEY_IN_SUBJECT: _flag(spec.key_in_subject),
+            _TOMBSTONE_AGE: repr(spec.tombstone_age),
             _OWNER: spec.owner,
         },
     )
@@ -209,6 +219,9 @@ def topic_info(info: StreamInfo) -> TopicInfo | None:
         bytes=info.state.bytes,
         first_offset=info.state.first_seq,
         last_offset=info.state.last_seq,
+        max_age=info.config.max_age or None,
+        tombstone_age=float(metadata.get(_TOMBSTONE_AGE, TOMBSTONE_SECONDS)),
+        created=info.created.isoformat() if info.created else "",
     )
 
 
