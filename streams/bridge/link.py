@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import math
 import re
 import secrets
 import time
@@ -292,7 +293,8 @@ class Link:
         for table in self.app.tables.values():
             window = cast(Any, table).window
             if window is not None and cast(Any, table).changelog_topic.get_topic_name() == name:
-                return float(max(end - start for start, end in window.ranges(time.time())))
+                lengths = (end - start for start, end in window.ranges(time.time()))
+                return float(math.ceil(max(lengths)))
         return 0.0
 
 

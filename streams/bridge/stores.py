@@ -67,19 +67,20 @@ async def check_partition(
 async def _missed_tombstones(client: Client, changelog: TopicInfo, persisted: int) -> bool:
     """Say whether a tombstone after the offset `persisted` may be gone already.
 
-    None is if nothing was written since, or if a record that the store knows of is younger than
-    tombstones get.
+    None is if nothing was written since, or if the stream, or any record that the store has
+    seen, is younger than tombstones get. Where that cannot be told, the answer is yes.
     """
-    if persisted >= changelog.last_offset:
+    age = min(changelog.tombstone_age, changelog.max_age or changelog.tombstone_age)
+    moment = datetime.fromtimestamp(time.time() - age * MARGIN, UTC)
+    if persisted >= changelog.last_offset or datetime.fromisoformat(changelog.created) >= moment:
         return False
-    age = min(changelog.tombstone_age, changelog.max_age or changelog.tombstone_age) * MARGIN
-    young = await _first_since(client, changelog.stream, time.time() - age)
+    young = await _first_since(client, changelog.stream, moment)
     return young is None or persisted < young
 
 
-async def _first_since(client: Client, stream: str, moment: float) -> int | None:
+async def _first_since(client: Client, stream: str, moment: datetime) -> int | None:
     """Return the sequence of a stream's first record stored since a moment, or None."""
-    request = {"start_time": datetime.fromtimestamp(moment, UTC).isoformat(), "next_by_subj": ">"}
+    request = {"start_time": moment.isoformat(), "next_by_subj": ">"}
     answer = await client.request(
         f"$JS.API.DIRECT.GET.{stream}", json.dumps(request).encode(), timeout=5.0
     )

@@ -8,7 +8,7 @@ from typing import Any
 import faust
 from faust.types import StreamT
 
-PARTITIONS = 4
+PARTITIONS = 3
 LONG = timedelta(hours=2)
 
 
@@ -54,7 +54,7 @@ class Tables:
                     self.spread[f"of {key}"] = value
                 case "add":
                     self.plain[key] += value
-                case "delete":
+                case "delete" if key in self.plain:
                     del self.plain[key]
                 case "join":
                     self.sets[key].add(value)
