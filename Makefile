@@ -4,8 +4,10 @@ UV := uv==0.13.9
 BIN := .venv/bin
 # The benchmark has what it compares with in an environment of its own.
 BENCH := .venv-bench
+FAUST ?= ../faust
+FAUST_PYTHON ?= $(FAUST)/.venv/bin/python
 
-.PHONY: run scenarios test check format bench lock clean help
+.PHONY: run scenarios test check format bench conformance lock clean help
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -31,6 +33,9 @@ format: .venv/ready ## Format the code
 
 bench: $(BENCH)/ready ## Measure bridge and mesh; ARGS=--quick, --help
 	$(BENCH)/bin/python -m tests.bench $(ARGS)
+
+conformance: .venv/ready ## Run Faust's own tests on the bridge, from a checkout: FAUST=../faust
+	@$(BIN)/python -m tests.conformance --faust $(FAUST) --python $(FAUST_PYTHON)
 
 lock: .venv/ready ## Resolve the dependencies anew
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header \

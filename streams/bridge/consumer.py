@@ -24,7 +24,13 @@ from .conductor import Conductor
 from .delivered import DeliveredOffsets
 from .errors import BridgeError, Fenced
 from .inputs import Input
-from .internals import Waiting, forget_tables, recovered_to_end
+from .internals import (
+    Waiting,
+    forget_tables,
+    keep_sets_in_memory,
+    recovered_to_end,
+    restore_expiry,
+)
 from .layout import Place, decode_block, partition_for
 from .link import always
 from .membership import Member
@@ -32,7 +38,8 @@ from .offsets import Offsets
 from .producer import Producer
 from .reader import Delivered, Reader
 from .restore import Restorer
-from .topics import TopicInfo
+from .stores import check_partition
+from .topics import TopicInfo, lookup
 from .transactions import TransactionManager
 
 if TYPE_CHECKING:
@@ -116,6 +123,7 @@ class Consumer(faust_consumer.Consumer):
     async def on_start(self) -> None:
         """Connect."""
         self._frozen = False
+        keep_sets_in_memory(self.app)
         await self.link.acquire()
         self._linked = True
         self.link.on_reconnect.append(self._reconnected)
@@ -129,6 +137,8 @@ class Consumer(faust_consumer.Consumer):
 
     async def on_stop(self) -> None:
         """Commit what is done, leave the group, disconnect; ends whatever the server does."""
+        if self.app.conf.stream_wait_empty:
+            await self.wait_empty()  # ours waits in any case, but somebody may have extended it
         if not self._linked:
             return  # it never came to starting
         self._linked = False
@@ -305,7 +315,8 @@ class Consumer(faust_consumer.Consumer):
                 self._doubtful = True
         # Whoever is still busy with an event of ours works for nothing from here on.
         self.generation = None
-        self.link.publisher.forget_changes(Fenced("the partition is another member's now"))
+        if self.link.is_open:
+            self.link.publisher.forget_changes(Fenced("the partition is another member's now"))
         if self.link.may_write is not always:
             # What is left has ids: sending it does no harm, even if another sends it too.
             self.link.may_write = always
@@ -374,7 +385,11 @@ class Consumer(faust_consumer.Consumer):
     # -- positions
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Move every source partition to where the group goes on; return these offsets."""
+        """Move every source partition to where the group goes on; return these offsets.
+
+        Faust asks for it when its tables have been read back.
+        """
+        await restore_expiry(self.app)
         committed = self.offsets.committed() if self.offsets is not None else {}
         seeks: dict[TP, int] = {}
         for tp in sorted(self._assignment):
@@ -444,9 +459,22 @@ class Consumer(faust_consumer.Consumer):
         return last + 1 if last else 0
 
     async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
-        """Return a lower bound of the offsets there are; None for empty partitions."""
+        """Return a lower bound of the offsets there are; None for empty partitions.
+
+        Faust asks for it when it works out from where to read tables back: the moment to see
+        whether what they have on disk can be built upon.
+        """
+        await asyncio.gather(*(self._check_store(tp) for tp in partitions))
         values = await asyncio.gather(*(self._first_sequence(tp) for tp in partitions))
         return cast(Mapping[TP, int], dict(zip(partitions, values, strict=True)))
+
+    async def _check_store(self, tp: TP) -> None:
+        table = cast(Any, self.app.tables)._changelogs.get(tp.topic)
+        store: Any = None if table is None else table.data
+        if hasattr(store, "partition_path") and not store.read_only:
+            changelog = await lookup(self.link.js, self.link.options.prefix, tp.topic)
+            if changelog is not None:
+                await check_partition(self.app, self.link.client, store, tp, changelog)
 
     async def _first_sequence(self, tp: TP) -> int | None:
         if not await self._last_sequence(tp):

@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import math
 import re
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final, cast
@@ -69,6 +71,11 @@ class Link:
         if link is None:
             link = app.__dict__["_nats_link"] = cls(app, _options(app, urls))
         return link
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection; it may be interrupted at the moment."""
+        return self._client is not None
 
     @property
     def client(self) -> Client:
@@ -285,12 +292,15 @@ class Link:
     ) -> TopicInfo:
         """Create a topic with Faust's settings, or check the one that exists."""
         options = self.options
+        max_age = want_seconds(retention) if retention else None
+        if max_age:
+            max_age += self._window_size(name)
         spec = TopicSpec(
             name,
             partitions,
             prefix=options.prefix,
             compacted=bool(compacting),
-            max_age=want_seconds(retention) if retention else None,
+            max_age=max_age,
             storage=options.storage,
             replicas=options.replicas or replicas or 1,
             duplicate_window=options.duplicate_window,
@@ -302,6 +312,19 @@ class Link:
             spec = replace(spec, max_age=None)
         info = self.topics[name] = await topics.declare(self.js, spec)
         return info
+
+    def _window_size(self, name: str) -> float:
+        """Return how long the windows are that a changelog is about; 0.0 if it is about none.
+
+        Faust wants a windowed table's changes kept for as long as windows are kept after their
+        end. Here records go exactly then, so the time until that end must be added.
+        """
+        for table in self.app.tables.values():
+            window = cast(Any, table).window
+            if window is not None and cast(Any, table).changelog_topic.get_topic_name() == name:
+                lengths = (end - start for start, end in window.ranges(time.time()))
+                return float(math.ceil(max(lengths)))
+        return 0.0
 
 
 def _options(app: AppT, urls: list[Any]) -> ConnectionOptions:
@@ -336,6 +359,7 @@ def with_options(spec: TopicSpec, config: Mapping[str, Any]) -> TopicSpec:
         "max_bytes": int,
         "storage": str,
         "duplicate_window": want_seconds,
+        "tombstone_age": want_seconds,
         "replicas": int,
     }
     changes: dict[str, Any] = {}

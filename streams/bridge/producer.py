@@ -57,14 +57,17 @@ class ProducerBuffer(base.ProducerBuffer):
     @property
     def high(self) -> bool:
         """Whether so much is on its way that nothing more should be begun."""
-        transactions = self.producer.transactions
-        return self.producer.link.publisher.full or (transactions is not None and transactions.full)
+        link, transactions = self.producer.link, self.producer.transactions
+        return (link.is_open and link.publisher.full) or (
+            transactions is not None and transactions.full
+        )
 
     async def wait_until_ebb(self) -> None:
         """Wait while too much is on its way."""
-        await self.producer.link.publisher.room()
-        if self.producer.transactions is not None:
-            await self.producer.transactions.room()
+        if self.high:
+            await self.producer.link.publisher.room()
+            if self.producer.transactions is not None:
+                await self.producer.transactions.room()
 
     @property
     def size(self) -> int:
@@ -237,6 +240,8 @@ class Producer(base.Producer):
 
         While the app stops it waits no longer than the option `drain` says (TimeoutError).
         """
+        if not self.link.is_open:
+            return  # it never came to starting, so nothing was sent
         limit = self.link.options.drain if self.app.should_stop else None
         async with asyncio.timeout(limit):
             while self._sending is not None and not self._sending.done():

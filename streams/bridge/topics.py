@@ -40,6 +40,7 @@ _PREFIX: Final = "bridge.prefix"
 _PARTITIONS: Final = "bridge.partitions"
 _COMPACTED: Final = "bridge.compacted"
 _KEY_IN_SUBJECT: Final = "bridge.key_in_subject"
+_TOMBSTONE_AGE: Final = "bridge.tombstone_age"
 _OWNER: Final = "bridge.owner"
 
 _NAME_IN_USE: Final = 10058
@@ -47,7 +48,7 @@ _SUBJECTS_OVERLAP: Final = 10065
 _WRONG_REVISION: Final = 10071
 
 TOMBSTONE_SECONDS: Final = 86_400
-"""How long a deleted key's tombstone stays in a compacted topic before it goes too."""
+"""How long tombstones stay in a compacted topic, unless the topic says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ class TopicSpec:
     replicas: int = 1
     duplicate_window: float = 600.0
     """Seconds in which a repeated message id is recognised."""
+    tombstone_age: float = TOMBSTONE_SECONDS
+    """Seconds that a deleted key's tombstone stays in a compacted topic before it goes too."""
     owner: str = ""
     """Who declared it; kept in the stream's metadata."""
     shared: bool = False
@@ -105,7 +108,11 @@ class TopicInfo:
     last_offset: int = 0
     """The newest sequence that was given out, whether or not the record still exists."""
     max_age: float | None = None
-    """Seconds after which records go, where the records have to say so themselves."""
+    """Seconds after which records go; None if they stay."""
+    tombstone_age: float = TOMBSTONE_SECONDS
+    """Seconds that a deleted key's tombstone stays."""
+    created: str = ""
+    """When its stream was made; another time means another stream."""
 
     @property
     def shared(self) -> bool:
@@ -114,7 +121,7 @@ class TopicInfo:
 
     def headers(self, *, tombstone: bool) -> dict[str, str]:
         """Return the headers that tell JetStream what to do with a record of this topic."""
-        lifetime: float | None = TOMBSTONE_SECONDS if tombstone and self.compacted else None
+        lifetime = self.tombstone_age if tombstone and self.compacted else None
         headers: dict[str, str] = {}
         if self.shared:
             if self.compacted:
@@ -161,6 +168,7 @@ def stream_config(spec: TopicSpec) -> StreamConfig:
             _PARTITIONS: str(spec.partitions),
             _COMPACTED: _flag(spec.compacted),
             _KEY_IN_SUBJECT: _flag(spec.key_in_subject),
+            _TOMBSTONE_AGE: repr(spec.tombstone_age),
             _OWNER: spec.owner,
         },
     )
@@ -260,6 +268,7 @@ async def _declare_shared(js: JetStreamContext, spec: TopicSpec) -> TopicInfo:
         "compacted": spec.compacted,
         "key_in_subject": spec.key_in_subject or spec.compacted,
         "max_age": spec.max_age,
+        "tombstone_age": spec.tombstone_age,
         "owner": spec.owner,
     }
     try:
@@ -317,25 +326,29 @@ async def _lookup_shared(js: JetStreamContext, prefix: str, topic: str) -> Topic
     stream = shared_stream(prefix)
     try:
         message = await js.get_last_msg(stream, description_subject(prefix, topic))
+        info = await js.stream_info(stream)
     except nats.js.errors.NotFoundError:
         return None
     except nats.errors.TimeoutError as exc:
         raise _no_answer(js, f"look up topic {topic!r}") from exc
-    return _described(prefix, topic, stream, message.data or b"")
+    return _described(prefix, topic, info, message.data or b"")
 
 
-def _described(prefix: str, topic: str, stream: str, description: bytes) -> TopicInfo:
+def _described(prefix: str, topic: str, info: StreamInfo, description: bytes) -> TopicInfo:
     said: dict[str, Any] = json.loads(description)
     return TopicInfo(
         topic=topic,
         prefix=prefix,
-        partitions=said["partitions"],
-        compacted=said["compacted"],
-        key_in_subject=said["key_in_subject"],
-        stream=stream,
-        owner=said["owner"],
-        max_age=said["max_age"],
+        stream=shared_stream(prefix),
+        first_offset=info.state.first_seq,
+        last_offset=info.state.last_seq,
+        created=_created(info),
+        **said,
     )
+
+
+def _created(info: StreamInfo) -> str:
+    return info.created.isoformat() if info.created else ""
 
 
 def _no_answer(js: JetStreamContext, what: str) -> AccessDenied | TimeoutError:
@@ -364,6 +377,9 @@ def topic_info(info: StreamInfo) -> TopicInfo | None:
         bytes=info.state.bytes,
         first_offset=info.state.first_seq,
         last_offset=info.state.last_seq,
+        max_age=info.config.max_age or None,
+        tombstone_age=float(metadata.get(_TOMBSTONE_AGE, TOMBSTONE_SECONDS)),
+        created=_created(info),
     )
 
 
@@ -394,6 +410,6 @@ async def _describe_shared(js: JetStreamContext, prefix: str) -> list[TopicInfo]
         if subject.startswith(base):
             token = subject.removeprefix(base)
             message = await js.get_last_msg(stream, subject)
-            topic = _described(prefix, unescape(token), stream, message.data or b"")
+            topic = _described(prefix, unescape(token), info, message.data or b"")
             topics.append(replace(topic, messages=counts[token]))
     return topics

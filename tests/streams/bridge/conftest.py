@@ -73,13 +73,13 @@ async def running(app: Any) -> AsyncIterator[Any]:
 
 
 class Worker:
-    """A Faust worker in a process of its own: `chain.py` beside this file."""
+    """A Faust worker in a process of its own: a module beside this file, by default `chain.py`."""
 
-    def __init__(self, env: dict[str, str], log: Path) -> None:
+    def __init__(self, env: dict[str, str], log: Path, module: str = "chain") -> None:
         self.log = log
         with log.open("ab") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.streams.bridge.chain"],
+                [sys.executable, "-m", f"tests.streams.bridge.{module}"],
                 env=os.environ | env,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -109,14 +109,14 @@ def start_worker(prefix: str, nats_url: str, tmp_path: Path) -> Iterator[Callabl
     """Start chain workers that end with the test, whatever happens."""
     workers: list[Worker] = []
 
-    def start(url: str = "", **env: str) -> Worker:
+    def start(url: str = "", module: str = "chain", **env: str) -> Worker:
         number = len(workers)
         settings = {
             "BROKER": f"{url or nats_url}?prefix={prefix}&drain=1",
             "DATADIR": str(tmp_path / env.get("DATA", "data")),
             **env,
         }
-        worker = Worker(settings, tmp_path / f"worker{number}.log")
+        worker = Worker(settings, tmp_path / f"worker{number}.log", module)
         workers.append(worker)
         return worker
 

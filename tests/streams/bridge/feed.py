@@ -84,4 +84,4 @@ class Feed:
             counts.setdefault(record.key, []).append(int(count))
         assert sorted(values) == sorted(b"%d.12" % number for number in range(self.sent))
         for key, numbers in counts.items():
-            assert numbers == list(range(1, len(numbers) + 1)), key
+            assert numbers == list(range(1, len(numbers) + 1)), (key, numbers)

@@ -7,7 +7,6 @@ import os
 import socket
 import sys
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -93,74 +92,6 @@ async def test_a_restarted_app_goes_on_where_it_committed(new_app: NewApp) -> No
 
     assert sorted(await run(20)) == list(range(20))
     assert sorted(await run(5)) == list(range(5))
-
-
-@pytest.mark.parametrize("store", ["memory://", "rocksdb://"])
-async def test_tables_are_recovered_from_their_changelogs(
-    new_app: NewApp, store: str, client: Client, prefix: str
-) -> None:
-    recovered: list[bool] = []
-
-    def app_with_table() -> tuple[Any, Any, Any]:
-        app = new_app(store=store)
-        topic = app.topic("words", key_type=str, value_type=int)
-        table = app.Table(
-            "totals", default=int, key_type=str, value_type=int, on_recover=lambda: None
-        )
-
-        @app.agent(topic)
-        async def add(stream: StreamT[Any]) -> None:
-            async for key, value in stream.items():
-                if value < 0:
-                    del table[key]
-                else:
-                    table[key] += value
-
-        return app, topic, table
-
-    app, topic, table = app_with_table()
-    async with running(app):
-        for number in range(50):
-            await topic.send(key=f"k{number % 10}", value=number)
-        await topic.send(key="gone", value=1)
-        await topic.send(key="gone", value=-1)
-        expected = {f"k{key}": sum(range(key, 50, 10)) for key in range(10)}
-        await until(lambda: dict(table.items()) == expected, "table filled")
-    changes = await lookup(client.jetstream(), prefix, "app-totals-changelog")
-    assert changes is not None
-    assert changes.compacted
-    assert changes.messages == 11  # ten keys, and the tombstone of one
-    app, _, table = app_with_table()
-    async with running(app):
-        assert dict(table.items()) == expected
-        assert "gone" not in table
-    recovered.append(True)
-
-
-async def test_windowed_and_global_tables(new_app: NewApp) -> None:
-    app = new_app()
-    topic = app.topic("clicks", key_type=str, value_type=int)
-    windowed = app.Table("w", default=int).tumbling(3600, expires=timedelta(hours=2))
-    everywhere = app.GlobalTable("g", default=int, partitions=4)
-    done: list[int] = []
-
-    @app.agent(topic)
-    async def count(stream: StreamT[Any]) -> None:
-        async for key, value in stream.items():
-            windowed[key] += value
-            everywhere[key] = windowed[key].current()
-            done.append(value)
-
-    async with running(app):
-        for _ in range(6):
-            await topic.send(key="a", value=2)
-        await until(lambda: len(done) == 6)
-        assert everywhere["a"] == 12
-    again = new_app()
-    again.topic("clicks", key_type=str, value_type=int)
-    restored = again.GlobalTable("g", default=int, partitions=4)
-    async with running(again):
-        assert restored["a"] == 12
 
 
 async def test_ask_from_a_worker_and_from_a_client(new_app: NewApp) -> None:
@@ -336,42 +267,6 @@ async def test_stopping_ends_without_a_server(own_server: NatsServer, new_app: N
         await topic.send(value=1)
         await until(lambda: got)
         own_server.kill()
-
-
-async def test_recovery_ends_though_the_last_change_has_vanished(
-    new_app: NewApp, client: Client, prefix: str
-) -> None:
-    js = client.jetstream()
-
-    def app_with_table() -> tuple[Any, Any, Any]:
-        app = new_app()
-        topic = app.topic("in", key_type=str, value_type=int, partitions=1)
-        table = app.Table("t", partitions=1, key_type=str, value_type=int)
-
-        @app.agent(topic)
-        async def agent(stream: StreamT[Any]) -> None:
-            async for key, value in stream.items():
-                table[key] = value
-
-        return app, topic, table
-
-    app, topic, table = app_with_table()
-    async with running(app):
-        for number in range(10):
-            await topic.send(key=str(number), value=number)
-        await until(lambda: len(table) == 10)
-        await app.producer.flush()
-    app, topic, table = app_with_table()
-    highwaters = app.consumer.highwaters
-
-    async def then_remove_the_last(*partitions: Any) -> Any:
-        found = await highwaters(*partitions)
-        await js.delete_msg(f"{prefix}--app-t-changelog", 10)
-        return found
-
-    app.consumer.highwaters = then_remove_the_last
-    async with running(app):
-        assert len(table) == 9
 
 
 async def test_fausts_own_web_pages(new_app: NewApp) -> None:

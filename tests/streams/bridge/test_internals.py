@@ -8,7 +8,11 @@ import logging
 from typing import Any
 
 import faust.app.base
+import faust.stores.memory
+import faust.stores.rocksdb
 import faust.streams
+import faust.tables.base
+import faust.tables.objects
 import faust.tables.recovery
 import faust.transport.conductor
 import faust.transport.consumer
@@ -188,6 +192,23 @@ def test_what_we_replace_in_faust_is_still_there() -> None:
     recovery = source(faust.tables.recovery.Recovery)
     for name in ("active_offsets", "standby_offsets", "active_highwaters", "standby_highwaters"):
         assert f"self.{name} = Counter()" in recovery
+    base = source(faust.tables.base)
+    for name in ("_partition_timestamps", "_partition_timestamp_keys", "_should_expire_keys"):
+        assert name in base
+    assert "(partition, range_end)].add(key)" in base
+    objects = source(faust.tables.objects)
+    assert "self._storage is None" in objects
+    assert "self[key].sync_from_storage(value)" in objects
+    disk = source(faust.stores.rocksdb)
+    for name in (
+        "self._dbs[partition]",
+        "self._key_index = ",
+        "def partition_path",
+        "_visible_keys",
+    ):
+        assert name in disk
+    assert "self._key_partition[key] = " in source(faust.stores.memory)
+    assert "consumer.earliest_offsets(*tps)" in recovery
     assert "_fetcher.stop()" in source(faust.app.base.App._stop_fetcher)
     assert "_stop_fetcher" in source(faust.app.base.App._stop_consumer)
     assert hasattr(faust.streams, "current_event")

@@ -1,0 +1,349 @@
+"""Tables come back from their changelogs, whatever was killed, compacted, deleted or expired."""
+# Apps are made by a fixture without a type, as tests look into them.
+# mypy: disable-error-code="untyped-decorator"
+
+import asyncio
+import shutil
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faust.exceptions import ConsistencyError
+from faust.types import StreamT
+from nats.aio.client import Client
+
+from streams.bridge.topics import lookup
+
+from .conftest import Worker, running, until
+from .tabled import Tables, build
+
+Build = Callable[..., tuple[Any, Tables]]
+
+both_stores = pytest.mark.parametrize("store", ["memory://", "rocksdb://"])
+on_disk = pytest.mark.parametrize("store", ["rocksdb://"])
+
+
+@pytest.fixture
+def new(nats_url: str, prefix: str, tmp_path: Path, store: str) -> Build:
+    """Make apps with tables; `data` names the folder that a rocksdb is kept in."""
+
+    def make(data: str, **settings: Any) -> tuple[Any, Tables]:
+        return build(f"{nats_url}?prefix={prefix}", tmp_path / data, store, **settings)
+
+    return make
+
+
+def _same(t: Tables, expected: dict[str, int]) -> bool:
+    return contents(t) == expected
+
+
+def contents(t: Tables) -> dict[str, int]:
+    return dict(t.plain.items())
+
+
+@both_stores
+async def test_tables_of_all_kinds_come_back(
+    new: Build, client: Client, prefix: str, tmp_path: Path
+) -> None:
+    app, t = new("one")
+    async with running(app):
+        assert t.recovered == 1
+        for number in range(20):
+            await t.do("set", f"k{number}", number)
+        for key in ("k1", "k2"):
+            await t.do("delete", key)
+        for name in ("a", "b", "c"):
+            await t.do("join", "group", name)
+        await t.do("leave", "group", "b")
+        await t.do("join", "other", "x")
+        await until(lambda: len(t.plain) == 18 and len(t.sets["group"]) == 2)
+        await until(lambda: "x" in t.sets["other"])
+    changelog = await lookup(client.jetstream(), prefix, "tabled-plain-changelog")
+    assert changelog is not None
+    assert changelog.messages == 20  # eighteen keys, and two tombstones
+    app, t = new("two")
+    async with running(app):
+        assert contents(t) == {f"k{n}": n for n in range(20) if n not in (1, 2)}
+        assert len(t.plain) == 18
+        assert "k1" not in t.plain
+        assert t.plain["k2"] == 0
+        assert dict(t.spread.items()) == {f"of k{n}": n for n in range(20)}
+        assert t.windowed["k3"].now() == 3
+        assert dict(t.windowed.relative_to_now().items()) == {f"k{n}": n for n in range(20)}
+        assert set(t.sets["group"]) == {"a", "c"}
+        assert len(t.changes) == 20
+        assert t.recovered == 1
+        await t.do("delete", "k3")
+        await t.do("set", "k2", 200)
+        await t.do("add", "k4", 100)
+        await t.do("join", "group", "d")
+        await t.do("leave", "group", "a")
+        await until(lambda: t.plain["k4"] == 104 and set(t.sets["group"]) == {"c", "d"})
+        await until(lambda: "k3" not in t.plain and t.plain["k2"] == 200)
+    shutil.rmtree(tmp_path / "one" / "v1" / "tables" / "plain-1.db", ignore_errors=True)
+    app, t = new("one")
+    async with running(app):
+        assert "k3" not in t.plain
+        assert contents(t) == {
+            f"k{n}": {2: 200, 4: 104}.get(n, n) for n in range(20) if n not in (1, 3)
+        }
+        assert set(t.sets["group"]) == {"c", "d"}
+        assert set(t.sets["other"]) == {"x"}
+
+
+@pytest.mark.parametrize(("store", "standbys"), [("memory://", 0), ("rocksdb://", 1)])
+async def test_partitions_that_move_away_and_back_bring_their_changes(
+    new: Build, standbys: int
+) -> None:
+    one, here = new("one", table_standby_replicas=standbys)
+    two, there = new("two", table_standby_replicas=standbys)
+    async with running(one):
+        for number in range(20):
+            await here.do("set", f"k{number}", number)
+            await here.do("join", f"k{number}", "first")
+        await until(lambda: len(here.plain) == 20 and len(dict(here.sets.items())) == 20)
+        async with running(two):
+            await until(lambda: len(here.plain) + len(there.plain) == 20)
+            assert contents(here).keys().isdisjoint(contents(there))
+            moved = contents(there)
+            assert moved
+            for key in moved:
+                await there.do("add", key, 1000)
+                await there.do("join", key, "second")
+                await there.do("leave", key, "first")
+            await until(lambda: all(set(there.sets[key]) == {"second"} for key in moved))
+            await until(lambda: contents(there) == {k: n + 1000 for k, n in moved.items()})
+        await until(lambda: len(here.plain) == 20)
+        assert contents(here) == {f"k{n}": n + 1000 * (f"k{n}" in moved) for n in range(20)}
+        for number in range(20):
+            key = f"k{number}"
+            assert set(here.sets[key]) == {"second" if key in moved else "first"}
+
+
+@on_disk
+async def test_a_deleted_key_stays_deleted_for_a_store_that_was_away_longer_than_its_tombstone(
+    new: Build, client: Client, prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = {"extra": {"nats.tombstone_age": 1.0}, "topic_partitions": 1}
+    app, t = new("one", **settings)
+    async with running(app):
+        for number in range(10):
+            await t.do("set", f"k{number}", number)
+        await until(lambda: len(t.plain) == 10)
+    app, t = new("two", **settings)
+    async with running(app):
+        await t.do("delete", "k5")
+        await t.do("set", "k6", 66)
+        await until(lambda: t.plain["k6"] == 66)
+
+    async def gone() -> bool:
+        changelog = await lookup(client.jetstream(), prefix, "tabled-plain-changelog")
+        return changelog is not None and changelog.messages == 9
+
+    await until(gone, "the tombstone's end")
+    app, t = new("one", **settings)
+    async with running(app):
+        assert contents(t) == {f"k{n}": {6: 66}.get(n, n) for n in range(10) if n != 5}
+        assert "tabled-plain-changelog[0] is read back whole: it was away" in caplog.text
+
+
+@on_disk
+async def test_a_store_that_was_away_for_a_while_reads_only_what_it_has_missed(
+    new: Build, caplog: pytest.LogCaptureFixture
+) -> None:
+    app, t = new("one", topic_partitions=2)
+    async with running(app):
+        for number in range(30):
+            await t.do("set", f"k{number}", number)
+        await until(lambda: len(t.plain) == 30)
+    app, t = new("two", topic_partitions=2)
+    async with running(app):
+        await t.do("delete", "k5")
+        await t.do("set", "k6", 66)
+        await until(lambda: t.plain["k6"] == 66)
+    app, t = new("one", topic_partitions=2)
+    async with running(app):
+        assert {event.key for event in t.changes} == {"k5", "k6"}
+        assert contents(t) == {f"k{n}": {6: 66}.get(n, n) for n in range(30) if n != 5}
+    assert "read back whole" not in caplog.text
+
+
+@on_disk
+async def test_a_store_whose_changelog_was_made_anew_is_not_mixed_with_it(
+    new: Build, client: Client, prefix: str
+) -> None:
+    app, t = new("one", topic_partitions=1)
+    async with running(app):
+        for number in range(5):
+            await t.do("set", f"k{number}", number)
+        await until(lambda: len(t.plain) == 5)
+    await client.jetstream().delete_stream(f"{prefix}--tabled-plain-changelog")
+    app, t = new("two", topic_partitions=1)
+    async with running(app):
+        for number in range(50):  # past the offsets that the first store has seen
+            await t.do("set", f"new{number}", number)
+        await until(lambda: len(t.plain) == 50)
+    app, t = new("one", topic_partitions=1)
+    app.finalize()
+    await app.start()
+    await until(lambda: app.crash_reason)
+    assert isinstance(app.crash_reason, ConsistencyError)
+    assert "faust reset" in str(app.crash_reason)
+    await asyncio.wait_for(app.stop(), 30)
+    app, t = new("one", topic_partitions=1, recovery_consistency_check=False)
+    async with running(app):
+        assert contents(t) == {f"new{n}": n for n in range(50)}
+
+
+@both_stores
+async def test_windows_last_until_they_expire_and_then_go_wherever_they_are(
+    new: Build, client: Client, prefix: str
+) -> None:
+    closed: list[tuple[str, int]] = []
+    hour = 3600
+
+    def with_windows(data: str, cleaning: float) -> tuple[Any, Any, Any]:
+        app, _ = new(data, table_cleanup_interval=cleaning, topic_partitions=1)
+        clicks = app.topic("clicks", key_type=str, value_type=int)
+        table = app.Table(
+            "clicked",
+            default=int,
+            on_window_close=lambda key, value: closed.append((key[0], value)),
+        )
+        windows = table.tumbling(hour, expires=1, key_index=True)
+
+        @app.agent(clicks)
+        async def count(stream: StreamT[Any]) -> None:
+            async for key, value in stream.items():
+                windows[key] += value
+
+        return app, clicks, table
+
+    app, clicks, table = with_windows("one", cleaning=100)
+    async with running(app):
+        for value in (1, 2):
+            await clicks.send(key="lasts", value=value)
+            await clicks.send(key="ended", value=value, timestamp=time.time() - 2 * hour)
+        await until(lambda: sorted(table.values()) == [3, 3])
+        await asyncio.sleep(1.2)
+    changelog = await lookup(client.jetstream(), prefix, "tabled-clicked-changelog")
+    assert changelog is not None
+    assert changelog.max_age == hour + 1
+    app, clicks, table = with_windows("two", cleaning=0.1)
+    async with running(app):
+        await until(lambda: closed, "the window is closed")
+        assert closed == [("ended", 3)]
+        assert [key[0] for key in table] == ["lasts"]
+        await clicks.send(key="lasts", value=4)
+        await until(lambda: list(table.values()) == [7])
+        assert closed == [("ended", 3)]
+
+
+@both_stores
+async def test_a_global_table_is_the_same_on_every_worker(new: Build) -> None:
+    def with_prices(data: str) -> tuple[Any, Any, Any]:
+        app, _ = new(data, topic_partitions=2)
+        offers = app.topic("offers", key_type=str, value_type=int)
+        prices = app.GlobalTable("prices", key_type=str, value_type=int, recovery_buffer_size=1)
+
+        @app.agent(offers)
+        async def update(stream: StreamT[Any]) -> None:
+            async for key, value in stream.items():
+                if value:
+                    prices[key] = value
+                else:
+                    prices.pop(key)
+
+        return app, offers, prices
+
+    one, offers, here = with_prices("one")
+    async with running(one):
+        for number in range(1, 20):
+            await offers.send(key=f"p{number}", value=number)
+        await until(lambda: len(here) == 19)
+        two, _, there = with_prices("two")
+        async with running(two):
+            everything = {f"p{n}": n for n in range(1, 20)}
+            await until(lambda: dict(there.items()) == everything)
+            await until(lambda: dict(here.items()) == everything)
+            for number in range(1, 10):
+                await offers.send(key=f"p{number}", value=number * 100)
+            for number in range(10, 20):
+                await offers.send(key=f"p{number}", value=0)
+            changed = {f"p{n}": n * 100 for n in range(1, 10)}
+            await until(lambda: dict(there.items()) == changed)
+            await until(lambda: dict(here.items()) == changed)
+        await offers.send(key="p1", value=1)
+        await until(lambda: here["p1"] == 1)
+    two, _, there = with_prices("two")
+    async with running(two):
+        assert dict(there.items()) == changed | {"p1": 1}
+
+
+@pytest.mark.faults
+@both_stores
+async def test_a_worker_that_is_killed_leaves_tables_as_its_inputs_say(
+    new: Build, start_worker: Callable[..., Worker], client: Client, prefix: str, store: str
+) -> None:
+    sender, t = new("sender")
+    sender.producer_only = True
+    sender.finalize()
+    await sender.start()
+    await t.commands.maybe_declare()
+    expected: dict[str, int] = {}
+
+    async def feed(start: int) -> None:
+        for number in range(start, start + 400):
+            key = f"k{number % 60}"
+            if number % 7:
+                await t.do("set", key, number)
+                expected[key] = number
+            else:
+                await t.do("delete", key)
+                expected.pop(key, None)
+        await sender.producer.flush()
+
+    async def changed(least: int) -> bool:
+        changelog = await lookup(client.jetstream(), prefix, "tabled-plain-changelog")
+        return changelog is not None and changelog.last_offset >= least
+
+    for round_ in range(2):
+        worker = start_worker(module="tabled", STORE=store, DATA="one")
+        await feed(round_ * 400)
+        await until(partial(changed, round_ * 400 + 150), "some changes")
+        worker.kill()
+    await feed(800)
+    await sender.stop()
+    for data in ("two", "one"):
+        app, t = new(data)
+        async with running(app):
+            await until(partial(_same, t, expected))
+            assert len(t.plain) == len(expected)
+
+
+@both_stores
+async def test_recovery_ends_though_the_last_change_has_vanished(
+    new: Build, client: Client, prefix: str, store: str
+) -> None:
+    app, t = new("one", topic_partitions=1)
+    async with running(app):
+        for number in range(10):
+            await t.do("set", str(number), number)
+        await until(lambda: len(t.plain) == 10)
+    app, t = new("two", topic_partitions=1)
+    highwaters = app.consumer.highwaters
+
+    async def then_remove_the_last(*partitions: Any) -> Any:
+        found = await highwaters(*partitions)
+        await client.jetstream().delete_msg(f"{prefix}--tabled-plain-changelog", 10)
+        return found
+
+    app.consumer.highwaters = then_remove_the_last
+    async with running(app):
+        assert contents(t) == {str(n): n for n in range(9)}
+    app, t = new("one", topic_partitions=1)  # its store on disk has seen more than there is
+    async with running(app):
+        assert len(t.plain) == (9 if store == "memory://" else 10)
