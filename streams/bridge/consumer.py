@@ -26,6 +26,7 @@ from .errors import BridgeError, Fenced
 from .inputs import Input
 from .internals import (
     Waiting,
+    begin_recovery,
     forget_tables,
     keep_sets_in_memory,
     recovered_to_end,
@@ -275,6 +276,7 @@ class Consumer(faust_consumer.Consumer):
             doubtful=self._doubtful,
             ahead=self.in_transaction and not self._tables_fresh,
         )
+        begin_recovery(self.app)
         self._losing = self._doubtful = False
         self._tables_fresh = True
         self.generation = generation

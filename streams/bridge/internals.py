@@ -349,11 +349,19 @@ def restored(app: "AppT", tp: "TP", offset: int) -> None:
 
 
 def _end_recovery(recovery: Any) -> None:
-    """End recovery if nothing is missing any more: by itself it only looks at an event."""
+    """End recovery if nothing is missing any more: by itself it only looks at an event.
+
+    Who waits for the signal may not do so yet: it stays until `begin_recovery`. Should Faust
+    clear it between, it looks again within five seconds.
+    """
     if recovery.in_recovery and not recovery.need_recovery():
         recovery.flush_buffers()
-        recovery._set_recovery_ended()
         recovery.signal_recovery_end.set()
+
+
+def begin_recovery(app: "AppT") -> None:
+    """Forget that the last recovery has ended: partitions are about to be assigned anew."""
+    cast(Any, app.tables).recovery.signal_recovery_end.clear()
 
 
 def keep_sets_in_memory(app: "AppT") -> None:
