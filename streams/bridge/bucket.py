@@ -80,11 +80,16 @@ class Bucket:
                     raise ConfigurationError(f"bucket {self.name!r}: {exc.description}") from exc
 
     async def get(self, key: str) -> Entry | None:
-        """Return the entry, or None if the key never was or has expired."""
+        """Return the entry, or None if the key never was or has expired.
+
+        TimeoutError when nobody can tell at the moment.
+        """
         try:
             message = await self.client.jetstream().get_last_msg(self.stream, self.subject(key))
         except nats.js.errors.NotFoundError:
             return None
+        except nats.js.errors.ServiceUnavailableError as exc:
+            raise TimeoutError(f"bucket {self.name!r}: {exc.description}") from exc
         value = message.data or b""
         gone = is_removal(message.headers)
         return Entry(key, None if gone else value, message.seq or 0)

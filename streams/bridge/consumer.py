@@ -22,7 +22,7 @@ from mode.utils.times import Seconds
 
 from .conductor import Conductor
 from .delivered import DeliveredOffsets
-from .errors import BridgeError, Fenced
+from .errors import BridgeError, Fenced, TopicMismatch
 from .inputs import Input
 from .internals import (
     Waiting,
@@ -107,6 +107,7 @@ class Consumer(faust_consumer.Consumer):
         self._changelogs: frozenset[TP] = frozenset()
         self._linked = False
         self._frozen = False
+        self._settling = asyncio.Lock()
         self._losing = False
         self._doubtful = False
         self._tables_fresh = False
@@ -215,11 +216,17 @@ class Consumer(faust_consumer.Consumer):
             self,
             heartbeat=conf.broker_heartbeat_interval,
             session=conf.broker_session_timeout,
+            rebalance=conf.broker_rebalance_timeout,
             patience=conf.broker_max_poll_interval or 0.0,
+            on_lease=self._lease_changed,
         )
         self.offsets = Offsets(self.link.offsets_bucket(), conf.id, member.id)
         self._member = member
         await member.start()
+
+    def _lease_changed(self) -> None:
+        """Send what could not be sent while the lease was in doubt."""
+        self.link.publisher.send_again()
 
     def metadata(self) -> bytes:
         """Return what this worker wants to read (membership)."""
@@ -242,7 +249,12 @@ class Consumer(faust_consumer.Consumer):
         wishes: dict[str, Subscription] = {}
         for member, raw in metadata.items():
             document = json.loads(raw)
-            partitions.update(document["partitions"])
+            for topic, count in document["partitions"].items():
+                if partitions.setdefault(topic, count) != count:
+                    raise TopicMismatch(
+                        f"topic {topic!r}: some workers know it with {count} partitions, others "
+                        f"with {partitions[topic]}; it was made anew, so restart all of them"
+                    )
             wishes[member] = Subscription(
                 4, document["topics"], base64.b64decode(document["user_data"])
             )
@@ -259,6 +271,8 @@ class Consumer(faust_consumer.Consumer):
 
     async def assigned(self, generation: int, assignment: bytes) -> None:
         """Claim the partitions of a new generation, then let Faust take them up (membership)."""
+        if self.app.should_stop:
+            return  # we are about to leave
         document = json.loads(assignment)
         topics = [(topic, list(numbers)) for topic, numbers in document["assignment"]]
         user_data = base64.b64decode(document["user_data"])
@@ -308,7 +322,9 @@ class Consumer(faust_consumer.Consumer):
 
         Faust would forget what was acknowledged before it commits, and so do work again.
         """
-        if not self._losing and not self.app.should_stop:
+        if self.app.should_stop:
+            await self.settle_for_good()
+        elif not self._losing:
             self.stop_flow()
             self.app.flow_control.suspend()
             self.pause_partitions(self._assignment)
@@ -317,6 +333,7 @@ class Consumer(faust_consumer.Consumer):
                 self._doubtful = True
         # Whoever is still busy with an event of ours works for nothing from here on.
         self.generation = None
+        self._disown_unfinished()
         if self.link.is_open:
             self.link.publisher.forget_changes(Fenced("the partition is another member's now"))
         if self.link.may_write is not always:
@@ -343,12 +360,14 @@ class Consumer(faust_consumer.Consumer):
         """Let agents finish and commit; what they acknowledge afterwards does not count.
 
         A cancelled agent acknowledges the event it was working on: after this it is too late
-        for that to be committed, and the event comes again.
+        for that to be committed, and the event comes again. A rebalance that begins meanwhile
+        waits for it.
         """
-        if not self._frozen:
-            if self._assignment and not self._losing and not self.app.client_only:
-                await self._settle()
-            self._frozen = True
+        async with self._settling:
+            if not self._frozen:
+                if self._assignment and not self._losing and not self.app.client_only:
+                    await self._settle()
+                self._frozen = True
 
     async def wait_empty(self) -> None:
         """Wait until agents have finished what they have begun, and commit; never for ever."""
@@ -368,6 +387,9 @@ class Consumer(faust_consumer.Consumer):
             finished = True
         try:
             async with asyncio.timeout(self.link.options.drain):
+                # One that runs already knows nothing of what was acknowledged last.
+                while await self.maybe_wait_for_commit_to_finish():
+                    pass
                 await self.commit()
         except TimeoutError:
             logger.warning("could not commit in time; some events will be worked on again")
@@ -376,6 +398,15 @@ class Consumer(faust_consumer.Consumer):
         else:
             return finished
         return False
+
+    def _disown_unfinished(self) -> None:
+        """See to it that what agents acknowledge from here on counts for nothing.
+
+        Their events come again, here or elsewhere. Here it would look as if that had been done.
+        """
+        for message in list(self._unacked_messages):
+            message.acked = True
+        self._unacked_messages.clear()
 
     async def _acknowledgement(self) -> None:
         # Faust resolves this future at every acknowledgement. Streams may also have let go of
@@ -608,7 +639,8 @@ class Consumer(faust_consumer.Consumer):
         await asyncio.gather(*(reader.close() for reader in readers))
 
     def _arrived(self, tp: TP) -> None:
-        if self._parked and self.flow_active and tp not in self._changelogs:
+        direct = self._parked and self.flow_active and tp not in self._changelogs
+        if direct and not self._lapsed():
             # Nothing waits before it: hand it on here, inside the read loop. Under load that
             # saves a task's turn for every batch, and with little to do it is what latency is.
             try:
@@ -638,7 +670,7 @@ class Consumer(faust_consumer.Consumer):
                 elif self._must_commit:
                     self._must_commit = False
                     await self.commit()
-                elif self._due and self.flow_active:
+                elif self._due and self.flow_active and not self._lapsed():
                     await asyncio.sleep(0)
                 else:
                     await self._park()
@@ -665,7 +697,7 @@ class Consumer(faust_consumer.Consumer):
         """
         count = 0
         due = self._due
-        while due and self.flow_active and count < YIELD_EVERY:
+        while due and self.flow_active and count < YIELD_EVERY and not self._lapsed():
             for tp in list(due):
                 if not self._has_more(tp):
                     due.pop(tp, None)
@@ -677,6 +709,10 @@ class Consumer(faust_consumer.Consumer):
                 if not self.flow_active:
                     break
         return None
+
+    def _lapsed(self) -> bool:
+        """Say whether others may be working on our partitions: after a pause of this process."""
+        return self._member is not None and self._member.lapsed
 
     def _has_more(self, tp: TP) -> bool:
         """Say whether a partition has a record to hand on; a changelog goes into its table."""
