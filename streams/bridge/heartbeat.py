@@ -5,6 +5,7 @@ import concurrent.futures
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import Final
 
 import nats.errors
@@ -13,7 +14,8 @@ from nats.aio.msg import Msg
 
 from .bucket import Bucket
 from .connection import ConnectionOptions, connect
-from .errors import BridgeError
+from .errors import AccessDenied, BridgeError
+from .rights import Right
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ class Heartbeat:
         interval: float,
         session: float,
         patience: float,
+        failed: Callable[[BridgeError], None],
     ) -> None:
         self.options = options
         self.bucket = bucket
@@ -48,6 +51,8 @@ class Heartbeat:
         self.session = session
         self.patience = patience
         """Seconds without `touch()` after which the main loop counts as stuck; 0 for never."""
+        self.failed = failed
+        """Told, in the main loop, that the lease can never be renewed again, and why."""
         self._value = b""
         self._renewed = time.monotonic()
         self._touched = time.monotonic()
@@ -77,6 +82,7 @@ class Heartbeat:
     async def start(self, value: bytes) -> None:
         """Start the thread; return once the key is written and the subject answers."""
         self._value = value
+        self._main_loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="nats-heartbeat", daemon=True)
         self._thread.start()
         await asyncio.wait_for(asyncio.wrap_future(self._ready), START_SECONDS)
@@ -107,11 +113,17 @@ class Heartbeat:
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
-        client = self._client = await connect(self.options, name=f"{self.key} heartbeat")
+        client = self._client = await connect(
+            self.options,
+            name=f"{self.key} heartbeat",
+            on_denied=self._denied,
+            on_close=self._closed,
+        )
         try:
             await client.subscribe(self.subject, cb=_answer)
             await self._put()
-            self._ready.set_result(None)
+            if not self._ready.done():
+                self._ready.set_result(None)
             while not self._stopping.is_set():
                 try:
                     await asyncio.wait_for(self._stopping.wait(), self.interval)
@@ -124,7 +136,23 @@ class Heartbeat:
                 raise
             logger.info("leaving without a word: %s", exc or type(exc).__name__)
         finally:
+            self._client = None  # closed by us
             await client.close()
+
+    def _denied(self, right: Right) -> None:
+        self._fail(right.denied())
+
+    async def _closed(self) -> None:
+        if self._client is not None:
+            error = self._client.last_error
+            self._fail(AccessDenied(f"the server has closed the connection for good: {error}"))
+
+    def _fail(self, error: BridgeError) -> None:
+        assert self._stopping is not None  # noqa: S101 - _main() sets it before it connects
+        if not self._ready.done():
+            self._ready.set_exception(error)
+        elif not self._stopping.is_set():
+            self._main_loop.call_soon_threadsafe(self.failed, error)
 
     async def _beat(self) -> None:
         stuck = self.patience and time.monotonic() - self._touched > self.patience

@@ -136,6 +136,7 @@ class Member:
             interval=heartbeat,
             session=session,
             patience=patience,
+            failed=delegate.failed,
         )
         self._watch = Reader(
             client, bucket.stream, bucket.subject(self._base + ">"), 1, self._take_in

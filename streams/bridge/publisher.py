@@ -3,15 +3,15 @@
 import asyncio
 import json
 import logging
-import re
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, Final
 
 from nats.aio.client import Client
 
-from .errors import AccessDenied, BridgeError, SendFailed
+from .errors import BridgeError, SendFailed
 from .internals import parse_headers, subscribe_raw, unsubscribe_raw, write
+from .rights import Right
 
 logger = logging.getLogger(__name__)
 
@@ -20,8 +20,6 @@ ACK_SECONDS: Final = 5.0
 NOBODY_SECONDS: Final = 30.0
 """How long a subject may be without a stream (an election, a restart) before sending fails."""
 _TICK_SECONDS: Final = 0.5
-
-_REFUSED = re.compile(r'permissions violation for publish to "(.+?)"')
 
 
 class _InFlight:
@@ -203,14 +201,16 @@ class Publisher:
         for token in list(self._in_flight):
             self._fail(token, error, vital=False)
 
-    def refused(self, complaint: str) -> None:
-        """Take the server's complaint over a missing right: fail what it is about."""
-        match = _REFUSED.search(complaint.lower())  # nats-py lowers the text's case
-        if match is None:
-            return
-        for token, record in list(self._in_flight.items()):
-            if record.subject.lower() == match[1]:
-                self._fail(token, AccessDenied(f"no right to publish on {record.subject}"))
+    def refused(self, right: Right) -> bool:
+        """Fail the record that this missing right is about; False if it is about none of ours.
+
+        The server complains once for each.
+        """
+        for token, record in self._in_flight.items():
+            if right == ("publish", record.subject):
+                self._fail(token, right.denied())
+                return True
+        return False
 
     def _write(self, command: bytes) -> None:
         # What is sent within one turn of the event loop leaves in one system call.

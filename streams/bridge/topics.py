@@ -1,6 +1,5 @@
 """Topics as JetStream streams: declaring them, and finding out which there are."""
 
-import re
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -15,7 +14,7 @@ from nats.js.api import (
     StreamInfo,
 )
 
-from .errors import AccessDenied, ConfigurationError, TopicMismatch
+from .errors import ConfigurationError, TopicMismatch
 from .layout import check_prefix, escape, stream_name
 
 _TOPIC: Final = "bridge.topic"
@@ -150,7 +149,7 @@ async def declare(js: JetStreamContext, spec: TopicSpec) -> TopicInfo:
                 raise ConfigurationError(f"topic {spec.topic!r}: {exc.description}") from exc
             info = await lookup(js, spec.prefix, spec.topic)  # somebody was faster
         except nats.errors.TimeoutError as exc:
-            raise _no_answer(js, f"create topic {spec.topic!r}") from exc
+            raise TimeoutError(f"topic {spec.topic!r} was not created in time") from exc
     if info is None:
         raise TopicMismatch(
             f"stream {stream_name(spec.prefix, spec.topic)!r} exists but is not a topic"
@@ -180,15 +179,7 @@ async def lookup(js: JetStreamContext, prefix: str, topic: str) -> TopicInfo | N
     except nats.js.errors.NotFoundError:
         return None
     except nats.errors.TimeoutError as exc:
-        raise _no_answer(js, f"look up topic {topic!r}") from exc
-
-
-def _no_answer(js: JetStreamContext, what: str) -> AccessDenied | TimeoutError:
-    # A missing right shows in no answer, only in an error on the connection.
-    error = js._nc.last_error
-    if error is not None and re.search("permissions violation", str(error), re.IGNORECASE):
-        return AccessDenied(f"no right to {what}: {error}")
-    return TimeoutError(f"JetStream did not answer in time: {what}")
+        raise TimeoutError(f"topic {topic!r} was not found in time") from exc
 
 
 def topic_info(info: StreamInfo) -> TopicInfo | None:
