@@ -193,65 +193,23 @@ async def connect(
     Raises AccessDenied if the server refuses the login, ConfigurationError for unusable files
     and for TLS that comes to nothing.
     """
-    inbox = f"_INBOX.{options.prefix}"
-    client = GuardedClient(inbox)
-    hopeless: asyncio.Future[BridgeError] = asyncio.get_running_loop().create_future()
-    refused_since: float | None = None
-
-    def violated(complaint: str) -> None:
-        right = denied_right(complaint)
-        if right is None:
-            logger.error("NATS: %s", complaint)
-            return
-        logger.log(logging.WARNING if right.dispensable else logging.ERROR, "%s", right.denied())
-        client.refuse(right)
-        if on_denied is not None:
-            on_denied(right)
-
-    async def report(exc: Exception) -> None:
-        nonlocal refused_since
-        text = str(exc) or type(exc).__name__
-        if client.is_connected:
-            logger.warning("NATS: %s", text)
-            return
-        drop_half_open(client)
-        error = _refusal(options, exc)
-        now = time.monotonic()
-        if error is None:
-            logger.warning("waiting for NATS at %s: %s", ", ".join(options.servers), text)
-        elif not attempt.done():
-            if not hopeless.done():
-                hopeless.set_result(error)
-        else:  # it was good once: a server that is starting may not know everybody yet
-            logger.warning("%s", error)
-            refused_since = now if refused_since is None else refused_since
-            if now - refused_since > REFUSAL_SECONDS:
-                closing.add(asyncio.ensure_future(client.close()))
+    client = GuardedClient(inbox=f"_INBOX.{options.prefix}")
+    troubles = _Troubles(client, options, on_denied)
 
     async def reconnected() -> None:
-        nonlocal refused_since
-        refused_since = None
-        client.hear_again()
+        troubles.over()
         if on_reconnect is not None:
             await on_reconnect()
 
-    closing: set[asyncio.Future[None]] = set()
-    install_parser(client, violated)
+    install_parser(client, troubles.violated)
     tls = options.tls_context()
     if tls is not None:
         insist_on_tls(client)
-    login: dict[str, Any] = {}
-    if options.credentials:
-        credentials = CredentialsFile(options.credentials)
-        credentials.check()
-        login = {"user_jwt_cb": credentials.jwt, "signature_cb": credentials.sign}
-    elif options.nkey:
-        login = {"nkeys_seed_str": read_nkey(options.nkey)}
     attempt: asyncio.Future[Any] = asyncio.ensure_future(
         client.connect(
             servers=list(options.servers),
             name=name,
-            error_cb=report,
+            error_cb=troubles.reported,
             disconnected_cb=on_disconnect,
             reconnected_cb=reconnected,
             closed_cb=on_close,
@@ -259,19 +217,17 @@ async def connect(
             reconnect_time_wait=cast(int, RETRY_SECONDS),
             ping_interval=PING_SECONDS,
             pending_size=64 * 1024 * 1024,
-            inbox_prefix=inbox,
+            inbox_prefix=client.inbox,
             tls=tls,
-            user=options.user,
-            password=options.password,
-            token=options.token,
-            **login,
+            **_login_arguments(options),
         )
     )
     try:
-        await asyncio.wait({attempt, hopeless}, return_when=asyncio.FIRST_COMPLETED)
-        if not attempt.done():
-            raise hopeless.result()
-        attempt.result()
+        await asyncio.wait({attempt, troubles.hopeless}, return_when=asyncio.FIRST_COMPLETED)
+        if attempt.done():
+            attempt.result()
+            troubles.over()
+            return client
     except (OSError, nats.errors.Error) as exc:
         raise NotConnected(f"{', '.join(options.servers)}: {exc}") from exc
     finally:
@@ -279,7 +235,77 @@ async def connect(
             attempt.cancel()
             await asyncio.wait([attempt])
             await client.close()
-    return client
+    raise troubles.hopeless.result()
+
+
+def _login_arguments(options: ConnectionOptions) -> dict[str, Any]:
+    """Return how nats-py is to log in; LoginFileError if a file cannot be used."""
+    if options.credentials:
+        credentials = CredentialsFile(options.credentials)
+        credentials.check()
+        return {"user_jwt_cb": credentials.jwt, "signature_cb": credentials.sign}
+    if options.nkey:
+        return {"nkeys_seed_str": read_nkey(options.nkey)}
+    return {"user": options.user, "password": options.password, "token": options.token}
+
+
+class _Troubles:
+    """What a connection complains about, and whether there is hope."""
+
+    def __init__(
+        self,
+        client: GuardedClient,
+        options: ConnectionOptions,
+        on_denied: Callable[[Right], None] | None,
+    ) -> None:
+        self.client = client
+        self.options = options
+        self.on_denied = on_denied
+        self.hopeless: asyncio.Future[BridgeError] = asyncio.get_running_loop().create_future()
+        """Why the first attempts to connect lead nowhere."""
+        self._was_good = False
+        self._refused_since: float | None = None
+        self._closing: asyncio.Future[None] | None = None
+
+    def over(self) -> None:
+        """Take note that the connection is there."""
+        self._was_good = True
+        self._refused_since = None
+        self.client.hear_again()
+
+    def violated(self, complaint: str) -> None:
+        """Pass on that the server denies a right."""
+        right = denied_right(complaint)
+        if right is None:
+            logger.error("NATS: %s", complaint)
+            return
+        logger.log(logging.WARNING if right.dispensable else logging.ERROR, "%s", right.denied())
+        self.client.refuse(right)
+        if self.on_denied is not None:
+            self.on_denied(right)
+
+    async def reported(self, exc: Exception) -> None:
+        """Take note of another error; nats-py goes on trying unless we stop it."""
+        text = str(exc) or type(exc).__name__
+        if self.client.is_connected:
+            logger.warning("NATS: %s", text)
+            return
+        drop_half_open(self.client)
+        refusal = _refusal(self.options, exc)
+        if refusal is None:
+            logger.warning("waiting for NATS at %s: %s", ", ".join(self.options.servers), text)
+        elif self._was_good:
+            logger.warning("%s", refusal)
+            self._count(time.monotonic())
+        elif not self.hopeless.done():
+            self.hopeless.set_result(refusal)
+
+    def _count(self, now: float) -> None:
+        # A server that is starting may not know everybody yet.
+        if self._refused_since is None:
+            self._refused_since = now
+        elif now - self._refused_since > REFUSAL_SECONDS and self._closing is None:
+            self._closing = asyncio.ensure_future(self.client.close())
 
 
 def _refusal(options: ConnectionOptions, exc: Exception) -> BridgeError | None:

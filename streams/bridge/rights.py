@@ -67,7 +67,8 @@ class GuardedClient(Client):
 
     def __init__(self, inbox: str) -> None:
         super().__init__()
-        self._inbox = inbox
+        self.inbox = inbox
+        """What the subjects begin with on which this connection gets answers."""
         self._questions: set[_Question] = set()
         self._deaf: Right | None = None
 
@@ -96,7 +97,7 @@ class GuardedClient(Client):
 
     def refuse(self, right: Right) -> None:
         """Let the requests fail that come to nothing without this right."""
-        if right.operation == "subscribe" and right.subject.startswith(f"{self._inbox}."):
+        if right.operation == "subscribe" and right.subject.startswith(f"{self.inbox}."):
             self._deaf = right  # no answer will ever be heard
         for question in self._questions:
             if self._deaf is not None or right == ("publish", question.subject):

@@ -5,6 +5,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import ssl
 import subprocess
 import sys
@@ -343,27 +344,21 @@ async def refused(url: str, error: type[BridgeError], complaint: str) -> None:
         await connect(parse_url(url), name="test")
 
 
-@pytest.mark.parametrize("kind", ["password", "token", "TLS"])
 async def test_a_worker_without_a_good_login_ends_with_an_error(
-    serve: Serve,
-    start_worker: StartWorker,
-    certificates: Certificates,
-    kind: str,
+    serve: Serve, start_worker: StartWorker, certificates: Certificates
 ) -> None:
-    if kind == "password":
-        url = serve('authorization { user: "ann", password: "right" }').url_for("ann:s3cret")
-    elif kind == "token":
-        url = serve('authorization { token: "right" }').url_for("s3cret")
-    else:
-        url = serve(certificates.config()).url_for("ann:s3cret")
-    worker = start_worker(url, LEVEL="debug")
-    assert await asyncio.to_thread(worker.process.wait, 60) != 0
-    if kind == "TLS":
-        assert "ConfigurationError: no TLS with nats://127.0.0.1" in worker.output
-    else:
-        assert "AccessDenied: nats://127.0.0.1" in worker.output
-        assert "refuses the login" in worker.output
-    assert "s3cret" not in worker.output
+    password = serve('authorization { user: "ann", password: "right" }').url_for("ann:s3cret")
+    token = serve('authorization { token: "right" }').url_for("s3cret")
+    tls = serve(certificates.config()).url_for("ann:s3cret")
+    workers = {
+        start_worker(password, LEVEL="debug"): "AccessDenied: .* refuses the login",
+        start_worker(token, LEVEL="debug"): "AccessDenied: .* refuses the login",
+        start_worker(tls, LEVEL="debug"): "ConfigurationError: no TLS with .* certificate verify",
+    }
+    for worker, complaint in workers.items():
+        assert await asyncio.to_thread(worker.process.wait, 60) != 0
+        assert re.search(complaint, worker.output)
+        assert "s3cret" not in worker.output
 
 
 async def test_a_login_that_is_good_no_longer_ends_the_worker(
@@ -431,34 +426,31 @@ async def test_a_worker_goes_on_with_the_other_server_when_its_own_is_killed(
                 ours.start()
 
 
-@pytest.mark.parametrize("kind", ["password", "password as option", "token", "credentials", "nkey"])
 async def test_no_secret_is_shown_while_a_worker_lives(
-    serve: Serve, start_worker: StartWorker, realm: Realm, kind: str
+    serve: Serve, start_worker: StartWorker, realm: Realm
 ) -> None:
-    secret = "s3cret"
-    if kind == "credentials":
-        server = serve(realm.config())
-        file = realm.credentials("user")
-        secret = file.read_text().splitlines()[-2]
-        url = f"{server.url}?credentials={file}"
-    elif kind == "nkey":
-        key = Key(nkeys.PREFIX_BYTE_USER)
-        secret = key.seed
-        file = realm.folder / "user.nk"
-        file.write_text(secret)
-        url = f"{serve(f'authorization {{ users: [ {{ nkey: {key.public} }} ] }}').url}?nkey={file}"
-    elif kind == "token":
-        url = serve('authorization { token: "s3cret" }').url_for(secret)
-    else:
-        server = serve('authorization { user: "ann", password: "s3cret" }')
-        in_front = kind == "password"
-        url = server.url_for("ann:s3cret") if in_front else f"{server.url}?user=ann&password=s3cret"
-    url = url.replace("?", "?prefix=p&") if "?" in url else f"{url}?prefix=p"
-    worker = start_worker(BROKER=f"{url}", LEVEL="debug")
-    await until(lambda: "Worker ready" in worker.output, "worker ready")
-    assert worker.stop() == 0
-    assert "127.0.0.1" in worker.output, "the banner shows where the broker is"
-    assert secret not in worker.output
+    password = serve('authorization { user: "ann", password: "s3cret" }')
+    token = serve('authorization { token: "s3cret" }')
+    credentials = realm.credentials("user")
+    key = Key(nkeys.PREFIX_BYTE_USER)
+    nkey = realm.folder / "user.nk"
+    nkey.write_text(key.seed)
+    by_key = serve(f"authorization {{ users: [ {{ nkey: {key.public} }} ] }}")
+    logins = {
+        f"{password.url_for('ann:s3cret')}?prefix=one": "s3cret",
+        f"{password.url}?prefix=two&user=ann&password=s3cret": "s3cret",
+        f"{token.url_for('s3cret')}?prefix=three": "s3cret",
+        f"{by_key.url}?prefix=four&nkey={nkey}": key.seed,
+        f"{serve(realm.config()).url}?prefix=five&credentials={credentials}": (
+            credentials.read_text().splitlines()[-2]
+        ),
+    }
+    workers = {start_worker(BROKER=url, LEVEL="debug"): secret for url, secret in logins.items()}
+    await until(lambda: all("Worker ready" in worker.output for worker in workers), "all ready")
+    for worker, secret in workers.items():
+        assert worker.stop() == 0
+        assert "URL('nats://127.0.0.1" in worker.output, "the banner shows where the broker is"
+        assert secret not in worker.output
 
 
 def test_an_app_forgets_the_login_in_its_broker_url_once_it_is_read() -> None:
