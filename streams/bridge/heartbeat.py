@@ -16,7 +16,8 @@ from nats.aio.msg import Msg
 
 from .bucket import Bucket, Conflict
 from .connection import ConnectionOptions, connect
-from .errors import BridgeError
+from .errors import AccessDenied, BridgeError
+from .rights import Right
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class Heartbeat:
         session: float,
         patience: float,
         on_change: Callable[[], None],
+        failed: Callable[[BridgeError], None],
     ) -> None:
         self.options = options
         self.bucket = bucket
@@ -69,6 +71,8 @@ class Heartbeat:
         """Of the key, in seconds; the server counts whole ones."""
         self.patience = patience
         """Seconds without `touch()` after which the main loop counts as stuck; 0 for never."""
+        self.failed = failed
+        """Told, in the main loop, that the lease can never be renewed again, and why."""
         self._on_change = on_change
         self._main = asyncio.get_running_loop()
         self._value = b""
@@ -80,6 +84,8 @@ class Heartbeat:
         self._ready: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._client: Client | None = None
+        """The connection, from when it is made until we close it."""
 
     @property
     def lapsed(self) -> bool:
@@ -105,6 +111,7 @@ class Heartbeat:
     async def start(self, value: bytes) -> None:
         """Start the thread; return once the key is written and the subject answers."""
         self._value = value
+        self._main_loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="nats-heartbeat", daemon=True)
         self._thread.start()
         await asyncio.wait_for(asyncio.wrap_future(self._ready), START_SECONDS)
@@ -160,11 +167,13 @@ class Heartbeat:
         client = await self._connect()
         if client is None:
             return
+        self._client = client
         self._bucket = Bucket(client, self.bucket)
         try:
             await client.subscribe(self.subject, cb=_answer)
             await self._put(afresh=True)
-            self._ready.set_result(None)
+            if not self._ready.done():
+                self._ready.set_result(None)
             while not self._stopping.is_set():
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._awake.wait(), self.interval)
@@ -177,6 +186,7 @@ class Heartbeat:
                 raise
             logger.info("leaving without a word: %s", exc or type(exc).__name__)
         finally:
+            self._client = None  # closed by us
             await client.close()
 
     async def _connect(self) -> Client | None:
@@ -187,6 +197,8 @@ class Heartbeat:
                 name=f"{self.key} heartbeat",
                 on_disconnect=self._disconnected,
                 on_reconnect=self._reconnected,
+                on_denied=self._denied,
+                on_close=self._closed,
             )
         )
         while not connecting.done() and not self._stopping.is_set():
@@ -206,6 +218,20 @@ class Heartbeat:
     def _doubt(self) -> None:
         if self._doubtful_since is None:
             self._doubtful_since = _now()
+
+    def _denied(self, right: Right) -> None:
+        self._fail(right.denied())
+
+    async def _closed(self) -> None:
+        if self._client is not None:
+            error = self._client.last_error
+            self._fail(AccessDenied(f"the server has closed the connection for good: {error}"))
+
+    def _fail(self, error: BridgeError) -> None:
+        if not self._ready.done():
+            self._ready.set_exception(error)
+        elif not self._stopping.is_set():
+            self._main.call_soon_threadsafe(self.failed, error)
 
     async def _beat(self) -> None:
         if self._stopping.is_set() or self.lapsed:

@@ -8,6 +8,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from ssl import SSLError
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from nats.aio.client import Client
@@ -25,6 +26,7 @@ RawHandler = Callable[[bytes, bytes, bytes, bytes], None]
 
 _CRLF: Final = b"\r\n"
 _LINE_MAX: Final = 65_536
+_VIOLATION: Final = b"-ERR 'Permissions Violation"
 
 
 class FastParser(Parser):
@@ -34,14 +36,16 @@ class FastParser(Parser):
     for every message, then passes each through a queue to a task of its subscription. At
     thousands of small records a second that is most of the time spent. Here a subscription
     registered in `raw` is called at once, without headers being parsed or a task being woken.
-    Everything that is not a message goes to the original, line by line.
+    Complaints over missing rights go to `on_violation`: the original lowers their case, and with
+    it that of the subject. Everything else goes to the original, line by line.
     """
 
     raw: dict[int, RawHandler]
 
-    def __init__(self, nc: Any) -> None:
+    def __init__(self, nc: Any, on_violation: Callable[[str], None] = logger.error) -> None:
         super().__init__(nc)
         self.raw = {}
+        self._on_violation = on_violation
         self._control = Parser(nc)
 
     def reset(self) -> None:
@@ -95,16 +99,35 @@ class FastParser(Parser):
                 else:
                     line = whole[position : line_end + 2]
                     position = line_end + 2
-                    await self._control.parse(line)
+                    if line.startswith(_VIOLATION):
+                        self._on_violation(line[5:].strip().strip(b"'").decode(errors="replace"))
+                    else:
+                        await self._control.parse(line)
         finally:
             # An error line can reset the parser meanwhile, which gives it a new buffer.
             if self.buf is buffer and position:
                 del buffer[:position]
 
 
-def install_parser(client: Client) -> None:
+def install_parser(client: Client, on_violation: Callable[[str], None]) -> None:
     """Give a client, not yet connected, the parser above."""
-    client._ps = FastParser(client)
+    client._ps = FastParser(client, on_violation)
+
+
+def insist_on_tls(client: Client) -> None:
+    """Let connecting fail, before the login is sent, when the connection is not encrypted.
+
+    Why: nats-py encrypts only if the server's greeting asks for it. A server that does not ask,
+    or somebody on the way to it who removed that, would get the password in the clear.
+    """
+    introduce = client._connect_command
+
+    def introduce_in_secret() -> bytes:
+        if not client._server_info.get("tls_required"):
+            raise SSLError("TLS is wanted, but the server does not ask for it")
+        return introduce()
+
+    client.__dict__["_connect_command"] = introduce_in_secret
 
 
 async def subscribe_raw(client: Client, subject: str, handler: RawHandler) -> int:

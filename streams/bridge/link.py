@@ -31,8 +31,10 @@ from .connection import (
     parse_url,
 )
 from .errors import AccessDenied, BridgeError, ConfigurationError, NotConnected, UnknownTopic
+from .fixup import hide_logins, whole_urls
 from .layout import offsets_base, shared_stream
 from .publisher import Publisher
+from .rights import Right
 from .topics import TopicInfo, TopicSpec
 
 logger = logging.getLogger(__name__)
@@ -63,13 +65,18 @@ class Link:
         self._unique = secrets.token_hex(8)
         self._ids = itertools.count(1)
         self._opening = asyncio.Lock()
+        self._crashing: asyncio.Task[None] | None = None
 
     @classmethod
     def of(cls, app: AppT, urls: list[Any]) -> "Link":
-        """Return the app's link; Faust makes two transports, which shall share one."""
+        """Return the app's link; Faust makes two transports, which shall share one.
+
+        The login is for the link alone: it goes out of the app's settings, which Faust prints.
+        """
         link: Link | None = app.__dict__.get("_nats_link")
         if link is None:
-            link = app.__dict__["_nats_link"] = cls(app, _options(app, urls))
+            link = app.__dict__["_nats_link"] = cls(app, _options(app, whole_urls(app, urls)))
+        hide_logins(app)
         return link
 
     @property
@@ -154,13 +161,14 @@ class Link:
                 await client.close()
 
     async def _open(self) -> None:
+        self._crashing = None
         client = await connect(
             self.options,
             name=self.app.conf.id,
             on_disconnect=self._disconnected,
             on_reconnect=self._reconnected,
             on_close=self._closed,
-            on_error=self._complained,
+            on_denied=self._denied,
         )
         try:
             await check_jetstream(client)
@@ -191,14 +199,17 @@ class Link:
             error = self._client.last_error
             self._fail(AccessDenied(f"the server has closed the connection for good: {error}"))
 
-    def _complained(self, error: Exception) -> None:
-        if self._publisher is not None:
-            self._publisher.refused(str(error))
+    def _denied(self, right: Right) -> None:
+        """End the worker, unless a record is refused that does not matter to it, or to anybody."""
+        if self._publisher is not None and self._publisher.refused(right):
+            return
+        if not right.dispensable:
+            self._fail(right.denied())
 
     def _fail(self, error: BridgeError) -> None:
-        """End the worker: what was to be stored cannot be."""
-        loop = asyncio.get_running_loop()
-        self._crashing = loop.create_task(self.app.crash(error))
+        """End the worker: what was to be stored cannot be. The first error is the one to tell."""
+        if self._crashing is None:
+            self._crashing = asyncio.get_running_loop().create_task(self.app.crash(error))
 
     # -- topics
 
@@ -265,7 +276,7 @@ class Link:
         made_up = re.fullmatch(re.escape(conf.reply_to_prefix) + "[0-9a-f-]{36}", conf.reply_to)
         if info is None or made_up is None or not self.client.is_connected:
             return
-        with contextlib.suppress(nats.errors.Error, TimeoutError):
+        with contextlib.suppress(nats.errors.Error, TimeoutError, AccessDenied):
             await topics.remove(self.js, info)
 
     def _find(self, name: str) -> TopicT | None:

@@ -130,6 +130,7 @@ class Member:
             session=session,
             patience=patience,
             on_change=self._lease_changed,
+            failed=delegate.failed,
         )
         self._watch = Watch(client, bucket, self._base + ">", self._take_in)
         self._watch.begun = self.peers.clear

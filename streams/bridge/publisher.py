@@ -11,9 +11,10 @@ from typing import Any, Final
 
 from nats.aio.client import Client
 
-from .errors import AccessDenied, BatchRefused, BridgeError, Fenced, SendFailed
+from .errors import BatchRefused, BridgeError, Fenced, SendFailed
 from .internals import subscribe_raw, unsubscribe_raw, write
 from .layout import header_block, parse_headers
+from .rights import Right
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,6 @@ BatchRecord = tuple[str, bytes, bytes]
 _VERSION: Final = len(b"NATS/1.0\r\n")
 
 _STORED = re.compile(rb'^\{"stream":"[^"]*",(?:"domain":"[^"]*",)?"seq":(\d+)')
-_REFUSED = re.compile(r'permissions violation for publish to "(.+?)"')
 
 
 class _InFlight:
@@ -273,14 +273,16 @@ class Publisher:
         for token in list(self._in_flight):
             self._fail(token, error, vital=False)
 
-    def refused(self, complaint: str) -> None:
-        """Take the server's complaint over a missing right: fail what it is about."""
-        match = _REFUSED.search(complaint.lower())  # nats-py lowers the text's case
-        if match is None:
-            return
-        for token, record in list(self._in_flight.items()):
-            if record.subject.lower() == match[1]:
-                self._fail(token, AccessDenied(f"no right to publish on {record.subject}"))
+    def refused(self, right: Right) -> bool:
+        """Fail the record that this missing right is about; False if it is about none of ours.
+
+        The server complains once for each.
+        """
+        for token, record in self._in_flight.items():
+            if right == ("publish", record.subject):
+                self._fail(token, right.denied())
+                return True
+        return False
 
     def _write(self, command: bytes) -> None:
         if not self._outgoing and len(self._in_flight) <= _FEW and self._may_write():

@@ -13,6 +13,7 @@ import nats.js.errors
 from nats.aio.client import Client
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, ReplayPolicy
 
+from .errors import AccessDenied
 from .internals import subscribe_raw, unsubscribe_raw, write
 from .layout import parse_headers
 from .records import split_delivery
@@ -132,7 +133,7 @@ class Reader:
                 await self._create()
                 pause = 0.05
                 await self._broken.wait()
-            except (nats.errors.Error, TimeoutError) as exc:
+            except (nats.errors.Error, TimeoutError, AccessDenied) as exc:
                 # Also a stream that is not there at the moment: elections, restarts.
                 log = logger.info if pause < 1.0 else logger.warning
                 log("%s: cannot read yet: %s", self.filter, exc or type(exc).__name__)

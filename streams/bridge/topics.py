@@ -7,7 +7,6 @@ of whoever declares its first topic.
 """
 
 import json
-import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
@@ -23,7 +22,7 @@ from nats.js.api import (
     StreamInfo,
 )
 
-from .errors import AccessDenied, ConfigurationError, TopicMismatch
+from .errors import ConfigurationError, TopicMismatch
 from .layout import (
     LIFETIME,
     ROLLUP,
@@ -247,7 +246,7 @@ async def _add_stream(
             raise ConfigurationError(f"topic {spec.topic!r}: {exc.description}") from exc
         return None  # somebody was faster
     except nats.errors.TimeoutError as exc:
-        raise _no_answer(js, f"create topic {spec.topic!r}") from exc
+        raise TimeoutError(f"topic {spec.topic!r} was not created in time") from exc
 
 
 async def _has_shared_stream(js: JetStreamContext, prefix: str) -> bool:
@@ -256,7 +255,7 @@ async def _has_shared_stream(js: JetStreamContext, prefix: str) -> bool:
     except nats.js.errors.NotFoundError:
         return False
     except nats.errors.TimeoutError as exc:
-        raise _no_answer(js, f"look up the topics of {prefix!r}") from exc
+        raise TimeoutError(f"the topics of {prefix!r} were not found in time") from exc
     return bool(info.config.allow_atomic)
 
 
@@ -282,7 +281,7 @@ async def _declare_shared(js: JetStreamContext, spec: TopicSpec) -> TopicInfo:
         if exc.err_code != _WRONG_REVISION:  # somebody was faster
             raise ConfigurationError(f"topic {spec.topic!r}: {exc.description}") from exc
     except nats.errors.TimeoutError as exc:
-        raise _no_answer(js, f"create topic {spec.topic!r}") from exc
+        raise TimeoutError(f"topic {spec.topic!r} was not created in time") from exc
     info = await lookup(js, spec.prefix, spec.topic)
     if info is None:
         raise TopicMismatch(f"topic {spec.topic!r} was removed while it was created")
@@ -319,18 +318,18 @@ async def lookup(js: JetStreamContext, prefix: str, topic: str) -> TopicInfo | N
     except nats.js.errors.NotFoundError:
         return await _lookup_shared(js, prefix, topic)
     except nats.errors.TimeoutError as exc:
-        raise _no_answer(js, f"look up topic {topic!r}") from exc
+        raise TimeoutError(f"topic {topic!r} was not found in time") from exc
 
 
 async def _lookup_shared(js: JetStreamContext, prefix: str, topic: str) -> TopicInfo | None:
     stream = shared_stream(prefix)
     try:
-        message = await js.get_last_msg(stream, description_subject(prefix, topic))
         info = await js.stream_info(stream)
+        message = await js.get_last_msg(stream, description_subject(prefix, topic))
     except nats.js.errors.NotFoundError:
         return None
     except nats.errors.TimeoutError as exc:
-        raise _no_answer(js, f"look up topic {topic!r}") from exc
+        raise TimeoutError(f"topic {topic!r} was not found in time") from exc
     return _described(prefix, topic, info, message.data or b"")
 
 
@@ -349,14 +348,6 @@ def _described(prefix: str, topic: str, info: StreamInfo, description: bytes) ->
 
 def _created(info: StreamInfo) -> str:
     return info.created.isoformat() if info.created else ""
-
-
-def _no_answer(js: JetStreamContext, what: str) -> AccessDenied | TimeoutError:
-    # A missing right shows in no answer, only in an error on the connection.
-    error = js._nc.last_error
-    if error is not None and re.search("permissions violation", str(error), re.IGNORECASE):
-        return AccessDenied(f"no right to {what}: {error}")
-    return TimeoutError(f"JetStream did not answer in time: {what}")
 
 
 def topic_info(info: StreamInfo) -> TopicInfo | None:

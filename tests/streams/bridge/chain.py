@@ -25,6 +25,7 @@ app = faust.App(
     stream_recovery_delay=0.0,
     processing_guarantee=os.environ.get("GUARANTEE", "at_least_once"),
     producer_threaded=bool(os.environ.get("THREADED")),
+    topic_allow_declare=not os.environ.get("DECLARED"),
 )
 first = app.topic("first", key_serializer="raw", value_serializer="raw")
 second = app.topic("second", key_serializer="raw", value_serializer="raw")
@@ -61,5 +62,5 @@ async def three(stream: StreamT[Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.argv = ["chain", "worker", "--without-web", "-l", "info"]
+    sys.argv = ["chain", "worker", "--without-web", "-l", os.environ.get("LEVEL", "info")]
     app.main()

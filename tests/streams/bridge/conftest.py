@@ -38,6 +38,36 @@ def own_server(tmp_path: Path) -> Iterator[NatsServer]:
         yield server
 
 
+class Configured(NatsServer):
+    """A server with more configuration."""
+
+    def __init__(self, data_dir: Path, more: str) -> None:
+        super().__init__(data_dir)
+        self.more = more
+
+    def config(self) -> str:
+        return super().config() + self.more
+
+    def url_for(self, login: str) -> str:
+        """Return the URL with a login, quoted already if need be."""
+        return self.url.replace("://", f"://{login}@")
+
+
+Serve = Callable[[str], Configured]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Start servers with more configuration; they end with the test."""
+    with contextlib.ExitStack() as stack:
+
+        def start(more: str) -> Configured:
+            folder = tmp_path / f"nats-{secrets.token_hex(3)}"
+            return stack.enter_context(Configured(folder, more))
+
+        yield start
+
+
 @pytest.fixture
 def new_app(nats_url: str, prefix: str, tmp_path: Path) -> Callable[..., Any]:
     """Make Faust apps that share a prefix on the shared server."""
@@ -79,12 +109,16 @@ class Worker:
         self.log = log
         with log.open("ab") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", f"tests.streams.bridge.{module}"],
+                [sys.executable, "-m", *self.command(module)],
                 env=os.environ | env,
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 cwd=Path(__file__).resolve().parents[3],
             )
+
+    def command(self, module: str) -> list[str]:
+        """Return the arguments to `python -m`."""
+        return [f"tests.streams.bridge.{module}"]
 
     @property
     def output(self) -> str:

@@ -95,6 +95,16 @@ def test_our_parser_sees_what_nats_pys_sees(commands: list[bytes], cuts: list[in
     assert ours.seen == theirs.seen
 
 
+async def test_complaints_over_rights_keep_the_case_of_their_subject() -> None:
+    told: list[str] = []
+    recorder = Recorder()
+    parser = FastParser(recorder, told.append)
+    for chunk in (b"PING\r\n-ERR 'Permissions Viol", b'ation for Publish to "A.b"\'\r\nPONG\r\n'):
+        await parser.parse(chunk)
+    assert told == ['Permissions Violation for Publish to "A.b"']
+    assert recorder.seen == [("ping",), ("pong",)]
+
+
 async def test_raw_subscriptions_and_writes(client: Client, prefix: str) -> None:
     got: list[tuple[bytes, bytes, bytes, bytes]] = []
     number = await subscribe_raw(client, f"{prefix}.*", lambda *args: got.append(args))
@@ -169,8 +179,13 @@ def source(thing: Any) -> str:
 
 def test_what_we_replace_in_nats_py_is_still_there() -> None:
     client = Client()
-    for name in ("_ps", "_sid", "_subs", "_transport"):
+    for name in ("_ps", "_sid", "_subs", "_transport", "_connect_command", "_server_info"):
         assert hasattr(client, name)
+    introduction = source(nats.aio.client.Client._process_connect_init)
+    assert introduction.index('"tls_required" in self._server_info') < introduction.index(
+        "self._connect_command()"
+    )
+    assert "_connect_command" not in vars(client)
     assert "self._sid += 1" in source(nats.aio.client.Client.subscribe)
     assert "self._ps.parse" in source(nats.aio.client.Client._read_loop)
     assert "self.buf = bytearray()" in source(nats.protocol.parser.Parser.reset)
