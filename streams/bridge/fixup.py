@@ -1,9 +1,14 @@
-"""Keeping logins out of what Faust prints: its banner and `repr(app)` show the broker's URL."""
+"""What has to be said to an app before anything is made of its settings.
+
+Logins are kept out of what Faust prints: its banner and `repr(app)` show the broker's URL. And the
+app gets our classes of topics and streams, which its modules may make as soon as they are loaded.
+"""
 
 import warnings
 from collections.abc import Iterable
 from typing import Any
 
+import faust
 from faust.exceptions import AlreadyConfiguredWarning
 from faust.fixups import base
 from faust.types import AppT
@@ -30,6 +35,19 @@ class Fixup(base.Fixup):
     def _configured(self, *args: Any, **kwargs: Any) -> None:
         if self.app.conf.broker_consumer[0].scheme == "nats":
             hide_logins(self.app)
+            choose_classes(self.app)
+
+
+def choose_classes(app: AppT) -> None:
+    """Let the app make our topics and streams, unless its author has chosen others."""
+    from .stream import Stream
+    from .topic import Topic
+
+    conf: Any = app.conf
+    if conf.Topic is faust.Topic:
+        _set(app, "Topic", Topic)
+    if conf.Stream is faust.Stream:
+        _set(app, "Stream", Stream)
 
 
 def hide_logins(app: AppT) -> None:
@@ -40,10 +58,8 @@ def hide_logins(app: AppT) -> None:
         if bare == urls:
             continue
         _hidden(app).update(zip(bare, urls, strict=True))
-        with warnings.catch_warnings():
-            # Whoever has read the setting before does not need the login; the warning shows it.
-            warnings.simplefilter("ignore", AlreadyConfiguredWarning)
-            setattr(app.conf, name, bare)
+        # Whoever has read the setting before does not need the login; the warning would show it.
+        _set(app, name, bare)
 
 
 def whole_urls(app: AppT, urls: Iterable[URL]) -> list[URL]:
@@ -54,3 +70,10 @@ def whole_urls(app: AppT, urls: Iterable[URL]) -> list[URL]:
 def _hidden(app: AppT) -> dict[URL, URL]:
     hidden: dict[URL, URL] = app.__dict__.setdefault("_nats_urls", {})
     return hidden
+
+
+def _set(app: AppT, name: str, value: Any) -> None:
+    """Change a setting that has been looked at, but not used for anything yet."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AlreadyConfiguredWarning)
+        setattr(app.conf, name, value)

@@ -254,6 +254,14 @@ def compiled_iterator() -> type[Any] | None:
     return cast(type[Any] | None, cast(Any, streams)._CStreamIterator)
 
 
+def attaches(app: Any) -> bool:
+    """Say whether what events send is held back until they are acknowledged.
+
+    Why: Faust's setting `stream_publish_on_commit` works through its own way of sending.
+    """
+    return bool(app._attachments.enabled)
+
+
 def quiet_sends() -> None:
     """Let Faust build no log record for each send that nobody will read.
 

@@ -3,14 +3,14 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from faust.agents import current_agent
 from faust.streams import current_event
 from faust.transport import producer as base
 from faust.types import TP, EventT, HeadersArg, RecordMetadata
-from faust.types.tuples import FutureMessage
+from faust.types.tuples import FutureMessage, PendingMessage
 from mode.utils.times import Seconds
 
 from .errors import BridgeError, ConfigurationError, Fenced, SendFailed, UnknownTopic
@@ -166,6 +166,44 @@ class Producer(base.Producer):
         if destination is None:
             destination = await self._find_destination(topic)
         output = self._output(destination, key, value, partition, timestamp, headers, message_id)
+        return await self._send(destination, message, output)
+
+    async def send_watched(
+        self, topic: str, message: PendingMessage
+    ) -> "asyncio.Future[RecordMetadata]":
+        """Send a message for `Topic.send`, and tell Faust's sensors what becomes of it."""
+        record = _current_input()
+        message_id = self._message_id(topic, record)
+        destination = self._destinations.get(topic)
+        if destination is None:
+            destination = await self._find_destination(topic)
+        _, key, value, partition, timestamp, headers, *_ = message
+        key, value = cast(bytes | None, key), cast(bytes | None, value)
+        output = self._output(destination, key, value, partition, timestamp, headers, message_id)
+        sensors = self.app.sensors
+        state = sensors.on_send_initiated(
+            self, topic, message, len(key) if key else 0, len(value) if value else 0
+        )
+        metadata = output.result
+
+        def stored(sequence: int) -> RecordMetadata:
+            result: RecordMetadata = metadata(sequence)
+            sensors.on_send_completed(self, state, result)
+            return result
+
+        def failed(error: BaseException) -> None:
+            sensors.on_send_error(self, error, state)
+
+        output.result = stored
+        return await self._send(destination, record, output, failed)
+
+    async def _send(
+        self,
+        destination: Destination,
+        message: Input | None,
+        output: Output,
+        failed: Callable[[BaseException], None] | None = None,
+    ) -> "asyncio.Future[RecordMetadata]":
         if message is not None and message.sent is not None and self.transactions is not None:
             self.transactions.attach(message, output)
             if destination.changelog:  # the table wants the offset, and waits for nothing
@@ -181,6 +219,7 @@ class Producer(base.Producer):
             superseding=output.superseding,
             vital=destination.vital,
             result=output.result,
+            failed=failed,
         )
         return future
 

@@ -40,6 +40,7 @@ class _InFlight:
 
     __slots__ = (
         "command",
+        "failed",
         "first_sent",
         "future",
         "result",
@@ -55,6 +56,7 @@ class _InFlight:
         command: bytes,
         future: "asyncio.Future[Any]",
         result: Callable[[int], Any],
+        failed: Callable[[BaseException], None] | None,
         superseding: bool,
         vital: bool,
         now: float,
@@ -63,6 +65,7 @@ class _InFlight:
         self.command = command
         self.future = future
         self.result = result
+        self.failed = failed
         self.superseding = superseding
         self.vital = vital
         self.sent = now
@@ -143,6 +146,7 @@ class Publisher:
         superseding: bool = False,
         vital: bool = True,
         result: Callable[[int], Any] = int,
+        failed: Callable[[BaseException], None] | None = None,
     ) -> "asyncio.Future[Any]":
         """Send a record; the future gives `result(sequence)` once it is stored.
 
@@ -150,8 +154,8 @@ class Publisher:
 
         `superseding`: only the last record of this subject counts (compaction), so one that a
         later one has overtaken is not sent again and counts as stored with the later one.
-        Without `vital` only the future tells of a failure, and a subject without a stream is one
-        at once: the record was for somebody who has gone.
+        `failed` is called should it fail. Without `vital` only the future tells of a failure, and
+        a subject without a stream is one at once: the record was for somebody who has gone.
 
         Raises SendFailed at once for what the server would never take.
         """
@@ -174,7 +178,7 @@ class Publisher:
         loop = self._loop
         future: asyncio.Future[Any] = loop.create_future()
         self._in_flight[token] = _InFlight(
-            subject, command, future, result, superseding, vital, loop.time()
+            subject, command, future, result, failed, superseding, vital, loop.time()
         )
         if superseding:
             self._by_subject[subject].append(token)
@@ -351,8 +355,9 @@ class Publisher:
 
     def _finish(self, token: int, record: _InFlight, sequence: int) -> None:
         del self._in_flight[token]
+        result = record.result(sequence)
         if not record.future.done():
-            record.future.set_result(record.result(sequence))
+            record.future.set_result(result)
         self._notify()
 
     def _fail(self, token: int, error: BridgeError, *, vital: bool = True) -> None:
@@ -362,6 +367,8 @@ class Publisher:
             tokens.remove(token)
             if not tokens:
                 del self._by_subject[record.subject]
+        if record.failed is not None:
+            record.failed(error)
         if not record.future.done():
             record.future.set_exception(error)
             record.future.exception()  # told by flush() too, so no "never retrieved"

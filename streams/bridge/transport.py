@@ -1,11 +1,8 @@
 """The transport class that `faust.App(broker="nats://…")` finds."""
 
-import warnings
 from typing import Any, ClassVar
 
-import faust
 import nats.aio.client
-from faust.exceptions import AlreadyConfiguredWarning
 from faust.transport import base
 from faust.types import AppT
 from faust.types.transports import ConductorT, ConsumerT, ProducerT, TransactionManagerT
@@ -14,7 +11,6 @@ from yarl import URL
 
 from . import conductor, consumer, producer, transactions
 from .link import Link
-from .stream import Stream
 
 
 class Transport(base.Transport):
@@ -30,15 +26,4 @@ class Transport(base.Transport):
 
     def __init__(self, url: list[URL], app: AppT, **kwargs: Any) -> None:
         super().__init__(url, app, **kwargs)
-        _choose_stream(app)
         self.link = Link.of(app, list(url))
-
-
-def _choose_stream(app: AppT) -> None:
-    """Let the app make our streams, unless somebody has chosen others."""
-    conf: Any = app.conf
-    if conf.Stream is faust.Stream:
-        with warnings.catch_warnings():
-            # The setting is read each time a stream is made, so it is not too late.
-            warnings.simplefilter("ignore", AlreadyConfiguredWarning)
-            conf.Stream = Stream
