@@ -278,10 +278,14 @@ class Publisher:
             self._fail(token, error, vital=False)
 
     def refused(self, right: Right) -> bool:
-        """Fail the record that this missing right is about; False if it is about none of ours.
+        """Fail what this missing right is about; False if that is nothing of ours.
 
-        The server complains once for each.
+        The server complains once for each record. Without a right to hear acknowledgements
+        nothing can be sent at all.
         """
+        if right == ("subscribe", f"{self._inbox}*"):
+            self.fail(right.denied())
+            return True
         for token, record in self._in_flight.items():
             if right == ("publish", record.subject):
                 self._fail(token, right.denied())

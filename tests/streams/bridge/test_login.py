@@ -446,7 +446,7 @@ async def test_no_secret_is_shown_while_a_worker_lives(
         ),
     }
     workers = {start_worker(BROKER=url, LEVEL="debug"): secret for url, secret in logins.items()}
-    await until(lambda: all("Worker ready" in worker.output for worker in workers), "all ready")
+    await until(lambda: all("Worker ready" in w.output for w in workers), "all ready", 90)
     for worker, secret in workers.items():
         assert worker.stop() == 0
         assert "URL('nats://127.0.0.1" in worker.output, "the banner shows where the broker is"

@@ -323,6 +323,21 @@ async def test_who_lacks_a_right_ends_and_names_it(
     check_complaints(output, case.missing, case.user)
 
 
+async def test_a_worker_that_loses_a_right_while_it_runs_ends_too(
+    serve: Serve, prefix: str, start_worker: StartWorker
+) -> None:
+    server = serve(granting({prefix: lines("WORKER")}))
+    await fill(server, prefix)
+    worker = start_worker(server.url_for(f"{prefix}:pw"))
+    await until(lambda: "Worker ready" in worker.output, "worker ready")
+    server.kill()
+    missing = Line("subscribe", "_INBOX.shop.>", "")  # it can no longer hear any answer
+    server.more = granting({prefix: [line for line in lines("WORKER") if line[:2] != missing[:2]]})
+    server.start()
+    assert await asyncio.to_thread(worker.process.wait, 60) != 0
+    check_complaints(worker.output, missing, prefix)
+
+
 @pytest.mark.parametrize("missing", [line for line in lines("CLIENT") if line.for_asking], ids=str)
 async def test_a_client_that_lacks_a_right_to_get_answers_says_which(
     serve: Serve,
