@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import faust
-from faust.types import StreamT
+from faust.types import RecordMetadata, StreamT
 
 PARTITIONS = 3
 LONG = timedelta(hours=2)
@@ -61,9 +61,12 @@ class Tables:
                 case "leave":
                     self.sets[key].discard(value)
 
-    async def do(self, what: str, key: str, value: Any = 0) -> None:
-        """Send a command."""
-        await self.commands.send(key=key, value={"do": what, "value": value})
+    async def do(self, what: str, key: str, value: Any = 0) -> RecordMetadata:
+        """Send a command, and return where it is stored."""
+        sent: RecordMetadata = await (
+            await self.commands.send(key=key, value={"do": what, "value": value})
+        )
+        return sent
 
 
 def build(
