@@ -283,7 +283,7 @@ class Publisher:
         The server complains once for each record. Without a right to hear acknowledgements
         nothing can be sent at all.
         """
-        if right == ("subscribe", f"{self._inbox}*"):
+        if right == ("subscribe", f"{self._inbox.decode()}*"):
             self.fail(right.denied())
             return True
         for token, record in self._in_flight.items():
