@@ -29,6 +29,8 @@ class Output:
 class Input(ConsumerMessage):
     """An input record, which counts what is sent because of it."""
 
+    __slots__ = ("outputs", "sent")
+
     outputs: dict[tuple[str, str], int]
     """How many records each agent has sent to each topic."""
     sent: list[Output] | None

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Final, TypeVar
 
 import faust
+from faust.types import ChannelT, EventT
 
 from .internals import Stride, compiled_iterator
 
@@ -18,7 +19,9 @@ class Stream(faust.Stream[T]):
 
     Before every event Faust lets the event loop turn once. That is most of what taking an event
     that waits already costs; and as every stream then sends one record a turn, each leaves in a
-    system call of its own. Faust's compiled iterator does the work here too.
+    system call of its own. Here an event is taken from the stream's queue directly. Faust's own
+    compiled iterator acknowledges it, and does all of the work where there is more to do than
+    that: processors, joins, streams over other things than topics and channels.
     """
 
     def __aiter__(self) -> AsyncIterator[T]:
@@ -35,12 +38,24 @@ class Stream(faust.Stream[T]):
         self._finalized = True
         started_here = await self.maybe_start()
         events = compiled(self)
+        queue = self.channel.queue if isinstance(self.channel, ChannelT) else None
         count = 0
         try:
             while not self.should_stop:
                 acknowledge = self.enable_acks
                 count += 1
-                value, sensor_state = await Stride(events.next(), turn=count % TURN_EVERY == 0)
+                turn = count % TURN_EVERY == 0
+                if turn or queue is None or self._processors or self.join_strategy:
+                    value, sensor_state = await Stride(events.next(), turn=turn)
+                else:
+                    found = await queue.get() if queue.empty() else queue.get_nowait()
+                    if not isinstance(found, EventT):
+                        self._set_current_event(None)
+                        value, sensor_state = found, None
+                    elif self._is_ours(found):
+                        value, sensor_state = found.value, self._begin(found)
+                    else:
+                        continue
                 try:
                     if value is not skipped:
                         self.events_total += 1
@@ -55,3 +70,21 @@ class Stream(faust.Stream[T]):
             if started_here:
                 await self.stop()
                 self.service_reset()
+
+    def _is_ours(self, event: EventT[Any]) -> bool:
+        """Say whether an event belongs to the partitions that we have now."""
+        app = self.app
+        return bool(
+            event.message.generation_id == app.consumer_generation_id
+            and app.flow_control.is_active()
+        )
+
+    def _begin(self, event: EventT[Any]) -> Any:
+        """Take note that an event is worked on; return what the sensors want back at its end."""
+        message = event.message
+        if not message.tracked and self.app.topics.acks_enabled_for(message.topic):
+            message.tracked = True
+            self.app.consumer.track_message(message)
+        state = self._on_stream_event_in(message.tp, message.offset, self, event)
+        self._set_current_event(event)
+        return state
