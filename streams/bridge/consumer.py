@@ -839,7 +839,7 @@ class Consumer(faust_consumer.Consumer):
             if self.in_transaction:
                 committed = await self.transactions.commit(offsets)
             else:
-                await self.app.producer.flush()
+                await cast(Producer, self.app.producer).confirm()
                 committed = await self._commit(offsets)
         if committed:
             self.app.tables.on_commit(cast(Any, offsets))

@@ -126,10 +126,7 @@ class Producer(base.Producer):
             return  # it never came to starting
         self._linked = False
         self._destinations.clear()
-        try:
-            await self.flush()
-        except (BridgeError, TimeoutError) as exc:
-            logger.error("not everything could be sent: %s", exc or type(exc).__name__)
+        await self.flush()
         if self._sending is not None:
             self._sending.cancel()
         slow_producer(self.app)
@@ -277,14 +274,22 @@ class Producer(base.Producer):
     async def flush(self) -> None:
         """Wait until everything sent so far is stored; raise if something was refused.
 
-        While the app stops it waits no longer than the option `drain` says (TimeoutError).
+        While the app stops it waits no longer than the option `drain` says, and only logs what
+        could not be stored: stopping goes on, and nothing of it is committed.
         """
-        if not self.link.is_open:
-            return  # it never came to starting, so nothing was sent
-        limit = self.link.options.drain if self.app.should_stop else None
-        async with asyncio.timeout(limit):
-            while self._sending is not None and not self._sending.done():
-                await asyncio.wait([self._sending])
+        try:
+            async with asyncio.timeout(self.link.options.drain if self.app.should_stop else None):
+                await self.confirm()
+        except (BridgeError, TimeoutError) as exc:
+            if not self.app.should_stop:
+                raise
+            logger.error("not everything could be sent: %s", exc or type(exc).__name__)
+
+    async def confirm(self) -> None:
+        """Wait until everything sent so far is stored; raise if something was refused."""
+        while self._sending is not None and not self._sending.done():
+            await asyncio.wait([self._sending])
+        if self.link.is_open:
             await self.link.publisher.flush()
 
     async def create_topic(
