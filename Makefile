@@ -2,6 +2,8 @@
 PYTHON ?= python3
 UV := uv==0.13.9
 BIN := .venv/bin
+# The benchmark has what it compares with in an environment of its own.
+BENCH := .venv-bench
 FAUST ?= ../faust
 FAUST_PYTHON ?= $(FAUST)/.venv/bin/python
 
@@ -29,8 +31,8 @@ format: .venv/ready ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/ready ## Measure the mesh; writes tests/bench/results
-	$(BIN)/python -m tests.bench.mesh
+bench: $(BENCH)/ready ## Measure bridge and mesh; ARGS=--quick, --help
+	$(BENCH)/bin/python -m tests.bench $(ARGS)
 
 conformance: .venv/ready ## Run Faust's own tests on the bridge, from a checkout: FAUST=../faust
 	@$(BIN)/python -m tests.conformance --faust $(FAUST) --python $(FAUST_PYTHON)
@@ -38,9 +40,12 @@ conformance: .venv/ready ## Run Faust's own tests on the bridge, from a checkout
 lock: .venv/ready ## Resolve the dependencies anew
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header \
 		--no-emit-index-url --upgrade --extra dev pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header \
+		--no-emit-index-url --upgrade --extra bench --constraint requirements.lock \
+		pyproject.toml -o tests/bench/requirements.lock
 
-clean: ## Remove the environment and the data of `make run`
-	rm -rf .venv .mesh
+clean: ## Remove the environments and the data of `make run`
+	rm -rf .venv $(BENCH) .mesh
 
 # The environment: made once, and again when the lock or the project's metadata change.
 .venv/ready: requirements.lock pyproject.toml
@@ -51,6 +56,13 @@ clean: ## Remove the environment and the data of `make run`
 	@$(BIN)/pip install --quiet --disable-pip-version-check $(UV)
 	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --require-hashes -r requirements.lock
 	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(BENCH)/ready: .venv/ready tests/bench/requirements.lock
+	@echo "Making the benchmark's environment …"
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(BENCH)
+	@VIRTUAL_ENV=$(BENCH) $(BIN)/uv pip install --quiet --require-hashes -r tests/bench/requirements.lock
+	@VIRTUAL_ENV=$(BENCH) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 # Debian keeps the venv module's pip in a package of its own.

@@ -8,8 +8,7 @@ from typing import Final
 from nats.aio.client import Client
 from nats.js.errors import NotFoundError
 
-from streams.bridge.internals import parse_headers
-from streams.bridge.layout import decode_headers, escape, stream_name
+from streams.bridge.layout import decode_headers, escape, parse_headers, stream_name
 from streams.bridge.reader import Delivered, Reader
 from streams.errors import Undecodable
 from streams.message import Message

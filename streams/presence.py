@@ -51,7 +51,7 @@ class Presence(Service):
 
     async def on_start(self) -> None:
         """Connect, now and again after every break, and answer pulses."""
-        options = parse_url(self.settings.broker_url)
+        options = parse_url(self.settings.faust_broker())
         self._client = await connect(options, name=f"{self.app.conf.id} presence")
         await self._client.subscribe(pulse_subject(self.settings.prefix), cb=self._answer)
 

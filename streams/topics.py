@@ -82,7 +82,7 @@ class TopicDeclaration(Service):
 
     async def on_start(self) -> None:
         """Connect, declare, and leave again."""
-        client = await connect(parse_url(self.settings.broker_url), name="topics")
+        client = await connect(parse_url(self.settings.faust_broker()), name="topics")
         try:
             await declare_topics(client.jetstream(), self.settings)
         finally:

@@ -246,7 +246,7 @@ class HistoryProjection(Service):
                 await self.sleep(AGAIN_SECONDS)
 
     async def _follow(self) -> None:
-        client = await connect(parse_url(self.settings.broker_url), name="history")
+        client = await connect(parse_url(self.settings.faust_broker()), name="history")
         try:
             stream = await journal.identity(client, self.settings.prefix)
             after = await asyncio.to_thread(self.history.position, stream)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from .records import Record, decode
 
 if TYPE_CHECKING:
+    from .fixup import Fixup
     from .transport import Transport
 
-__all__ = ["Record", "Transport", "decode"]
+__all__ = ["Fixup", "Record", "Transport", "decode"]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,4 +21,8 @@ def __getattr__(name: str) -> Any:
         from .transport import Transport
 
         return Transport
+    if name == "Fixup":
+        from .fixup import Fixup
+
+        return Fixup
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

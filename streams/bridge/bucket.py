@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import nats.errors
 import nats.js.errors
@@ -10,8 +10,10 @@ from nats.aio.client import Client
 from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 
 from .errors import BridgeError, ConfigurationError
+from .layout import ROLLUP
 
-_WRONG_REVISION: Final = 10071
+WRONG_REVISION: Final = (10071, 10164)
+"""Another revision than expected; or, on replicas, one that is being written right now."""
 _NAME_IN_USE: Final = 10058
 _MARKER_SECONDS: Final = 60
 REQUEST_SECONDS: Final = 5.0
@@ -41,6 +43,8 @@ class Bucket:
         self.name = name
         self.stream = f"KV_{name}"
         self._base = f"$KV.{name}."
+        self.headers: dict[str, str] = {}
+        """What every write carries."""
 
     def subject(self, key: str) -> str:
         """Return the subject that holds `key`."""
@@ -76,11 +80,16 @@ class Bucket:
                     raise ConfigurationError(f"bucket {self.name!r}: {exc.description}") from exc
 
     async def get(self, key: str) -> Entry | None:
-        """Return the entry, or None if the key never was or has expired."""
+        """Return the entry, or None if the key never was or has expired.
+
+        TimeoutError when nobody can tell at the moment.
+        """
         try:
             message = await self.client.jetstream().get_last_msg(self.stream, self.subject(key))
         except nats.js.errors.NotFoundError:
             return None
+        except nats.js.errors.ServiceUnavailableError as exc:
+            raise TimeoutError(f"bucket {self.name!r}: {exc.description}") from exc
         value = message.data or b""
         gone = is_removal(message.headers)
         return Entry(key, None if gone else value, message.seq or 0)
@@ -100,21 +109,21 @@ class Bucket:
         Conflict. `ttl` is the entry's lifetime in seconds. TimeoutError means that nobody knows
         whether it was stored.
         """
-        headers: dict[str, Any] = {}
+        headers = dict(self.headers)
         if ttl is not None:
             headers["Nats-TTL"] = f"{max(1, round(ttl))}s"
         return await self._store(key, value, headers, revision, timeout)
 
     async def delete(self, key: str, *, revision: int | None = None) -> int:
         """Remove a key, if `revision` is still its own; its marker goes by itself later."""
-        headers = {"KV-Operation": "DEL", "Nats-TTL": f"{_MARKER_SECONDS}s"}
+        headers = self.headers | {"KV-Operation": "DEL", "Nats-TTL": f"{_MARKER_SECONDS}s"}
         return await self._store(key, b"", headers, revision, REQUEST_SECONDS)
 
     async def _store(
         self,
         key: str,
         value: bytes,
-        headers: dict[str, Any],
+        headers: dict[str, str],
         revision: int | None,
         timeout: float,
     ) -> int:
@@ -130,11 +139,24 @@ class Bucket:
         error = answer.get("error")
         if error is None:
             return int(answer["seq"])
-        if error.get("err_code") == _WRONG_REVISION:
+        if error.get("err_code") in WRONG_REVISION:
             raise Conflict(f"bucket {self.name!r}: {key!r} has changed")
         if error.get("code") == 503:
             raise TimeoutError(f"bucket {self.name!r}: {error.get('description')}")
         raise BridgeError(f"bucket {self.name!r}: {key!r}: {error.get('description')}")
+
+
+class SharedBucket(Bucket):
+    """Keys kept in a stream that holds other records too, so that one batch can write both.
+
+    There, a key's last value is kept by each write's own header, not by the stream.
+    """
+
+    def __init__(self, client: Client, stream: str, base: str) -> None:
+        super().__init__(client, stream)
+        self.stream = stream
+        self._base = base
+        self.headers = {ROLLUP: "sub"}
 
 
 def is_removal(headers: dict[str, str] | None) -> bool:

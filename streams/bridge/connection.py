@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import re
 import ssl
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal, cast
@@ -12,16 +14,29 @@ import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
 
-from .errors import AccessDenied, ConfigurationError, JetStreamUnavailable, NotConnected
-from .internals import drop_half_open, install_parser
+from .errors import (
+    AccessDenied,
+    BridgeError,
+    ConfigurationError,
+    JetStreamUnavailable,
+    NotConnected,
+)
+from .internals import drop_half_open, insist_on_tls, install_parser
 from .layout import check_prefix
+from .login import CredentialsFile, read_nkey
+from .rights import GuardedClient, Right, denied_right
 
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS: Final = 0.5
 """Pause between two attempts at the same server."""
+TRANSACTIONS_SINCE: Final = (2, 12)
+"""The first version of nats-server that has atomic batches."""
 PING_SECONDS: Final = 5
 """How often the connection is tested; three unanswered pings in a row end it."""
+
+REFUSAL_SECONDS: Final = 5.0
+"""How long a login that was good may be refused, after a reconnect, before that ends it all."""
 
 Callback = Callable[[], Awaitable[None]]
 
@@ -70,7 +85,8 @@ class ConnectionOptions:
             if self.tls_cert:
                 context.load_cert_chain(self.tls_cert, self.tls_key)
         except OSError as exc:  # SSLError is one too
-            raise ConfigurationError(f"TLS files cannot be used: {exc}") from exc
+            files = ", ".join(filter(None, (self.tls_ca, self.tls_cert, self.tls_key)))
+            raise ConfigurationError(f"TLS files cannot be used ({files}): {exc}") from exc
         return context
 
 
@@ -86,7 +102,7 @@ def parse_url(url: str | Iterable[Any]) -> ConnectionOptions:
 
     Several servers are given as a list, or in one text with `;` or `,` between them:
     `nats://user:password@a:4222;nats://b:4222?prefix=mesh&replicas=3`. Login and query options
-    may stand at any of them and count for all.
+    may stand at any of them and count for all. No error repeats what may be part of a login.
     """
     texts = url.split(";") if isinstance(url, str) else [str(part) for part in url]
     servers: list[str] = []
@@ -95,10 +111,15 @@ def parse_url(url: str | Iterable[Any]) -> ConnectionOptions:
         head, _, query = text.strip().partition("?")
         given.update(parse_qsl(query, keep_blank_values=True))
         scheme = "nats"
-        for address in head.rstrip("/").split(","):
+        head = head.rstrip("/")
+        # In a list each URL is whole; yarl, which Faust uses, even decodes commas in its login.
+        for address in head.split(",") if isinstance(url, str) else [head]:
             before, separator, host = address.rpartition("://")
             scheme = before if separator else scheme
-            parts = urlsplit(f"{scheme}://{host}")
+            try:
+                parts = urlsplit(f"{scheme}://{host}")
+            except ValueError:
+                raise _unreadable("this is no address") from None
             servers.append(_server(parts))
             given.update(_login(parts))
     values = {name: _option(name, text) for name, text in given.items()}
@@ -112,9 +133,18 @@ def _server(parts: SplitResult) -> str:
         raise ConfigurationError(f"broker URL: scheme {parts.scheme!r} is neither nats nor tls")
     try:
         host, port = parts.hostname or "127.0.0.1", parts.port or 4222
-    except ValueError as exc:
-        raise ConfigurationError(f"broker URL: {exc}") from exc
+    except ValueError:
+        raise _unreadable("the port is no number") from None
+    if parts.path or parts.fragment:
+        raise _unreadable("there is more after the host than options")
     return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _unreadable(why: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"broker URL: {why} (in a user name, password or token, write all but letters and digits "
+        "as %XX, a slash as %2F for instance)"
+    )
 
 
 def _login(parts: SplitResult) -> dict[str, str]:
@@ -128,6 +158,8 @@ def _login(parts: SplitResult) -> dict[str, str]:
 def _option(name: str, text: str) -> Any:
     kind = _QUERY_OPTIONS.get(name)
     if kind is None:
+        if not name.isidentifier() or "@" in text:
+            raise _unreadable("there is something else than options after the ?")
         known = ", ".join(sorted(_QUERY_OPTIONS))
         raise ConfigurationError(f"broker URL: unknown option {name!r}; there are: {known}")
     try:
@@ -151,79 +183,146 @@ async def connect(
     on_disconnect: Callback | None = None,
     on_reconnect: Callback | None = None,
     on_close: Callback | None = None,
-    on_error: Callable[[Exception], None] | None = None,
+    on_denied: Callable[[Right], None] | None = None,
 ) -> Client:
     """Return a connection that reconnects for ever; `name` shows in the server's monitoring.
 
     Waits for as long as no server answers, and says so in the log. `on_disconnect` and
     `on_reconnect` follow each interruption; `on_close` tells that the connection is gone for
-    good, by `close()` or because the server no longer accepts the login. `on_error` gets what
-    the server complains about (a missing right, say).
+    good, by `close()` or because the server no longer accepts the login. `on_denied` gets each
+    right that the server turns out to deny; requests that lack one raise AccessDenied.
 
-    Raises AccessDenied if the server refuses the login, ConfigurationError for unusable files.
+    Raises AccessDenied if the server refuses the login, ConfigurationError for unusable files
+    and for TLS that comes to nothing.
     """
-    client = Client()
-    install_parser(client)
-    denied: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    client = GuardedClient(inbox=f"_INBOX.{options.prefix}")
+    troubles = _Troubles(client, options, on_denied)
 
-    async def report(exc: Exception) -> None:
-        text = str(exc) or type(exc).__name__
-        if _is_denial(text) and not denied.done():
-            denied.set_result(text)
-        if client.is_connected:
-            logger.warning("NATS: %s", text)
-            if on_error is not None:
-                on_error(exc)
-        else:
-            drop_half_open(client)
-            logger.warning("waiting for NATS at %s: %s", ", ".join(options.servers), text)
+    async def reconnected() -> None:
+        troubles.over()
+        if on_reconnect is not None:
+            await on_reconnect()
 
+    install_parser(client, troubles.violated)
+    tls = options.tls_context()
+    if tls is not None:
+        insist_on_tls(client)
     attempt: asyncio.Future[Any] = asyncio.ensure_future(
         client.connect(
             servers=list(options.servers),
             name=name,
-            error_cb=report,
+            error_cb=troubles.reported,
             disconnected_cb=on_disconnect,
-            reconnected_cb=on_reconnect,
+            reconnected_cb=reconnected,
             closed_cb=on_close,
             max_reconnect_attempts=-1,
             reconnect_time_wait=cast(int, RETRY_SECONDS),
             ping_interval=PING_SECONDS,
             pending_size=64 * 1024 * 1024,
-            tls=options.tls_context(),
-            user=options.user,
-            password=options.password,
-            token=options.token,
-            user_credentials=options.credentials,
-            nkeys_seed=options.nkey,
+            inbox_prefix=client.inbox,
+            tls=tls,
+            **_login_arguments(options),
         )
     )
     try:
-        await asyncio.wait({attempt, denied}, return_when=asyncio.FIRST_COMPLETED)
-        if not attempt.done():
-            raise AccessDenied(f"{', '.join(options.servers)} refuses the login: {denied.result()}")
-        attempt.result()
+        await asyncio.wait({attempt, troubles.hopeless}, return_when=asyncio.FIRST_COMPLETED)
+        if attempt.done():
+            attempt.result()
+            troubles.over()
+            return client
     except (OSError, nats.errors.Error) as exc:
-        raise _connect_error(options, exc) from exc
+        raise NotConnected(f"{', '.join(options.servers)}: {exc}") from exc
     finally:
         if not attempt.done():
             attempt.cancel()
             await asyncio.wait([attempt])
             await client.close()
-    return client
+    raise troubles.hopeless.result()
 
 
-def _connect_error(options: ConnectionOptions, exc: Exception) -> Exception:
-    if isinstance(exc, FileNotFoundError | PermissionError):
-        return ConfigurationError(f"login file cannot be read: {exc}")
-    if _is_denial(str(exc)):
-        return AccessDenied(f"{', '.join(options.servers)} refuses the login: {exc}")
-    return NotConnected(f"{', '.join(options.servers)}: {exc}")
+def _login_arguments(options: ConnectionOptions) -> dict[str, Any]:
+    """Return how nats-py is to log in; LoginFileError if a file cannot be used."""
+    if options.credentials:
+        credentials = CredentialsFile(options.credentials)
+        credentials.check()
+        return {"user_jwt_cb": credentials.jwt, "signature_cb": credentials.sign}
+    if options.nkey:
+        return {"nkeys_seed_str": read_nkey(options.nkey)}
+    return {"user": options.user, "password": options.password, "token": options.token}
 
 
-def _is_denial(text: str) -> bool:
-    lowered = text.lower()
-    return "authorization" in lowered or "authentication" in lowered or "nkeys" in lowered
+class _Troubles:
+    """What a connection complains about, and whether there is hope."""
+
+    def __init__(
+        self,
+        client: GuardedClient,
+        options: ConnectionOptions,
+        on_denied: Callable[[Right], None] | None,
+    ) -> None:
+        self.client = client
+        self.options = options
+        self.on_denied = on_denied
+        self.hopeless: asyncio.Future[BridgeError] = asyncio.get_running_loop().create_future()
+        """Why the first attempts to connect lead nowhere."""
+        self._was_good = False
+        self._refused_since: float | None = None
+        self._closing: asyncio.Future[None] | None = None
+
+    def over(self) -> None:
+        """Take note that the connection is there."""
+        self._was_good = True
+        self._refused_since = None
+        self.client.hear_again()
+
+    def violated(self, complaint: str) -> None:
+        """Pass on that the server denies a right."""
+        right = denied_right(complaint)
+        if right is None:
+            logger.error("NATS: %s", complaint)
+            return
+        logger.log(logging.WARNING if right.dispensable else logging.ERROR, "%s", right.denied())
+        self.client.refuse(right)
+        if self.on_denied is not None:
+            self.on_denied(right)
+
+    async def reported(self, exc: Exception) -> None:
+        """Take note of another error; nats-py goes on trying unless we stop it."""
+        text = str(exc) or type(exc).__name__
+        if self.client.is_connected:
+            logger.warning("NATS: %s", text)
+            return
+        drop_half_open(self.client)
+        refusal = _refusal(self.options, exc)
+        if refusal is None:
+            logger.warning("waiting for NATS at %s: %s", ", ".join(self.options.servers), text)
+        elif self._was_good:
+            logger.warning("%s", refusal)
+            self._count(time.monotonic())
+        elif not self.hopeless.done():
+            self.hopeless.set_result(refusal)
+
+    def _count(self, now: float) -> None:
+        # A server that is starting may not know everybody yet.
+        if self._refused_since is None:
+            self._refused_since = now
+        elif now - self._refused_since > REFUSAL_SECONDS and self._closing is None:
+            self._closing = asyncio.ensure_future(self.client.close())
+
+
+def _refusal(options: ConnectionOptions, exc: Exception) -> BridgeError | None:
+    """Return the error if trying again would not help, so far as one can tell; else None."""
+    servers, text = ", ".join(options.servers), str(exc)
+    if isinstance(exc, BridgeError):
+        return exc
+    if isinstance(exc, ssl.SSLError) and not isinstance(exc, ssl.SSLEOFError):
+        return ConfigurationError(
+            f"no TLS with {servers}: {exc.args[-1]} (tls_ca names the authority that signed the "
+            "server's certificate; tls_cert and tls_key are ours, if the server wants one)"
+        )
+    if re.search("authorization|authentication (?!timeout)|expired|revoked", text, re.I):
+        return AccessDenied(f"{servers} refuses the login: {text}")
+    return None
 
 
 async def check_jetstream(client: Client) -> None:
@@ -242,12 +341,19 @@ async def check_jetstream(client: Client) -> None:
         except nats.js.errors.APIError as exc:
             raise JetStreamUnavailable(f"JetStream on {_where(client)}: {exc}") from exc
         except nats.errors.TimeoutError:
-            error = client.last_error
-            if error is not None and "permissions violation" in str(error).lower():
-                raise AccessDenied(f"no right to use JetStream: {error}") from None
             continue
         return
     raise JetStreamUnavailable(f"JetStream on {_where(client)} does not answer")
+
+
+def check_transactions(client: Client) -> None:
+    """Return if the server knows atomic batches; else raise ConfigurationError."""
+    version = client.connected_server_version
+    if (version.major, version.minor) < TRANSACTIONS_SINCE:
+        raise ConfigurationError(
+            'processing_guarantee="exactly_once" needs nats-server '
+            f"{'.'.join(map(str, TRANSACTIONS_SINCE))} or later; {_where(client)} is {version}"
+        )
 
 
 def _where(client: Client) -> str:

@@ -14,7 +14,7 @@ import nats.errors
 import nats.js.errors
 from faust.transport import base
 from faust.transport import consumer as faust_consumer
-from faust.types import TP, ConsumerMessage
+from faust.types import TP
 from faust.types.transports import PartitionerT
 from faust.types.tuples import ack_lock
 from mode import Service
@@ -22,23 +22,26 @@ from mode.utils.times import Seconds
 
 from .conductor import Conductor
 from .delivered import DeliveredOffsets
-from .errors import BridgeError, Fenced
+from .errors import BridgeError, Fenced, TopicMismatch
 from .inputs import Input
 from .internals import (
+    Waiting,
+    begin_recovery,
     forget_tables,
     keep_sets_in_memory,
-    parse_headers,
     recovered_to_end,
     restore_expiry,
-    step,
 )
-from .layout import Place, decode_headers, partition_for
+from .layout import Place, decode_block, partition_for
 from .link import always
 from .membership import Member
 from .offsets import Offsets
+from .producer import Producer
 from .reader import Delivered, Reader
+from .restore import Restorer
 from .stores import check_partition
 from .topics import TopicInfo, lookup
+from .transactions import TransactionManager
 
 if TYPE_CHECKING:
     from .transport import Transport
@@ -96,14 +99,25 @@ class Consumer(faust_consumer.Consumer):
         self._delivered: defaultdict[TP, DeliveredOffsets] = defaultdict(DeliveredOffsets)
         self._highwaters: dict[TP, int] = {}
         self._wakeup = asyncio.Event()
+        self._parked = False
+        """Whether everything that can be handed on has been."""
+        self._held_up: _HeldUp | None = None
+        self._must_commit = False
+        self._restorer = Restorer(self.app)
+        self._changelogs: frozenset[TP] = frozenset()
         self._linked = False
         self._frozen = False
+        self._settling = asyncio.Lock()
         self._losing = False
         self._doubtful = False
+        self._tables_fresh = False
+        """Whether what tables hold on disk was written by this process."""
         self.generation: int | None = None
         """The generation whose partitions we hold; events of another are not ours any more."""
-        self._offsets: Offsets | None = None
+        self.offsets: Offsets | None = None
+        """Where commits go; None before the group is joined."""
         self._member: Member | None = None
+        self._topics = cast(Conductor, self.app.topics)
         self._partitioner = cast(PartitionerT | None, cast(Any, self.app.conf).producer_partitioner)
 
     # -- life
@@ -115,7 +129,13 @@ class Consumer(faust_consumer.Consumer):
         await self.link.acquire()
         self._linked = True
         self.link.on_reconnect.append(self._reconnected)
+        if self.in_transaction:
+            cast(Producer, self.app.producer).transactions = self._transactions
         await super().on_start()
+
+    @property
+    def _transactions(self) -> TransactionManager:
+        return cast(TransactionManager, self.transactions)
 
     async def on_stop(self) -> None:
         """Commit what is done, leave the group, disconnect; ends whatever the server does."""
@@ -196,11 +216,17 @@ class Consumer(faust_consumer.Consumer):
             self,
             heartbeat=conf.broker_heartbeat_interval,
             session=conf.broker_session_timeout,
+            rebalance=conf.broker_rebalance_timeout,
             patience=conf.broker_max_poll_interval or 0.0,
+            on_lease=self._lease_changed,
         )
-        self._offsets = Offsets(bucket, conf.id, member.id)
+        self.offsets = Offsets(self.link.offsets_bucket(), conf.id, member.id)
         self._member = member
         await member.start()
+
+    def _lease_changed(self) -> None:
+        """Send what could not be sent while the lease was in doubt."""
+        self.link.publisher.send_again()
 
     def metadata(self) -> bytes:
         """Return what this worker wants to read (membership)."""
@@ -223,7 +249,12 @@ class Consumer(faust_consumer.Consumer):
         wishes: dict[str, Subscription] = {}
         for member, raw in metadata.items():
             document = json.loads(raw)
-            partitions.update(document["partitions"])
+            for topic, count in document["partitions"].items():
+                if partitions.setdefault(topic, count) != count:
+                    raise TopicMismatch(
+                        f"topic {topic!r}: some workers know it with {count} partitions, others "
+                        f"with {partitions[topic]}; it was made anew, so restart all of them"
+                    )
             wishes[member] = Subscription(
                 4, document["topics"], base64.b64decode(document["user_data"])
             )
@@ -240,23 +271,33 @@ class Consumer(faust_consumer.Consumer):
 
     async def assigned(self, generation: int, assignment: bytes) -> None:
         """Claim the partitions of a new generation, then let Faust take them up (membership)."""
+        if self.app.should_stop:
+            return  # we are about to leave
         document = json.loads(assignment)
         topics = [(topic, list(numbers)) for topic, numbers in document["assignment"]]
         user_data = base64.b64decode(document["user_data"])
         assigned = {TP(topic, number) for topic, numbers in topics for number in numbers}
         assignor = cast(Any, self.app.assignor)
         assignor.on_assignment(_Assignment(topics, user_data))
-        assert self._offsets is not None  # noqa: S101 - made together with the member
-        await self._offsets.claim(
+        assert self.offsets is not None  # noqa: S101 - made together with the member
+        await self.offsets.claim(
             [Place(*tp) for tp in sorted(assigned) if not self._is_changelog_tp(tp)], generation
         )
         kept = assignor.assigned_actives() | assignor.assigned_standbys()
-        forget_tables(self.app, kept, doubtful=self._doubtful)
+        forget_tables(
+            self.app,
+            kept,
+            doubtful=self._doubtful,
+            ahead=self.in_transaction and not self._tables_fresh,
+        )
+        begin_recovery(self.app)
         self._losing = self._doubtful = False
+        self._tables_fresh = True
         self.generation = generation
         if self._member is not None:
             self.link.may_write = self._member.holds_lease
         self._assignment = assigned
+        self._changelogs = frozenset(tp for tp in assigned if self._is_changelog_tp(tp))
         self.app.consumer_generation_id = generation
         if not self.app.rebalancing:
             self.app.on_rebalance_start()
@@ -281,7 +322,9 @@ class Consumer(faust_consumer.Consumer):
 
         Faust would forget what was acknowledged before it commits, and so do work again.
         """
-        if not self._losing and not self.app.should_stop:
+        if self.app.should_stop:
+            await self.settle_for_good()
+        elif not self._losing:
             self.stop_flow()
             self.app.flow_control.suspend()
             self.pause_partitions(self._assignment)
@@ -290,18 +333,20 @@ class Consumer(faust_consumer.Consumer):
                 self._doubtful = True
         # Whoever is still busy with an event of ours works for nothing from here on.
         self.generation = None
+        self._disown_unfinished()
         if self.link.is_open:
             self.link.publisher.forget_changes(Fenced("the partition is another member's now"))
         if self.link.may_write is not always:
             # What is left has ids: sending it does no harm, even if another sends it too.
             self.link.may_write = always
             self.link.publisher.send_again()
-        if self._offsets is not None:
-            self._offsets.release()
+        if self.offsets is not None:
+            self.offsets.release()
         await super().on_partitions_revoked(revoked)
         self._assignment = set()
         self._positions.clear()
         self._delivered.clear()
+        self._transactions.forget()
         self._due.clear()
         await self._close_readers(list(self._readers))
 
@@ -315,12 +360,14 @@ class Consumer(faust_consumer.Consumer):
         """Let agents finish and commit; what they acknowledge afterwards does not count.
 
         A cancelled agent acknowledges the event it was working on: after this it is too late
-        for that to be committed, and the event comes again.
+        for that to be committed, and the event comes again. A rebalance that begins meanwhile
+        waits for it.
         """
-        if not self._frozen:
-            if self._assignment and not self._losing and not self.app.client_only:
-                await self._settle()
-            self._frozen = True
+        async with self._settling:
+            if not self._frozen:
+                if self._assignment and not self._losing and not self.app.client_only:
+                    await self._settle()
+                self._frozen = True
 
     async def wait_empty(self) -> None:
         """Wait until agents have finished what they have begun, and commit; never for ever."""
@@ -340,6 +387,9 @@ class Consumer(faust_consumer.Consumer):
             finished = True
         try:
             async with asyncio.timeout(self.link.options.drain):
+                # One that runs already knows nothing of what was acknowledged last.
+                while await self.maybe_wait_for_commit_to_finish():
+                    pass
                 await self.commit()
         except TimeoutError:
             logger.warning("could not commit in time; some events will be worked on again")
@@ -349,12 +399,21 @@ class Consumer(faust_consumer.Consumer):
             return finished
         return False
 
+    def _disown_unfinished(self) -> None:
+        """See to it that what agents acknowledge from here on counts for nothing.
+
+        Their events come again, here or elsewhere. Here it would look as if that had been done.
+        """
+        for message in list(self._unacked_messages):
+            message.acked = True
+        self._unacked_messages.clear()
+
     async def _acknowledgement(self) -> None:
         # Faust resolves this future at every acknowledgement. Streams may also have let go of
         # messages without one, so look again after a while.
-        self._waiting_for_ack = self.loop.create_future()
+        if self._waiting_for_ack is None or self._waiting_for_ack.done():
+            self._waiting_for_ack = self.loop.create_future()
         await asyncio.wait([self._waiting_for_ack], timeout=0.5)
-        self._waiting_for_ack = None
 
     # -- positions
 
@@ -364,7 +423,7 @@ class Consumer(faust_consumer.Consumer):
         Faust asks for it when its tables have been read back.
         """
         await restore_expiry(self.app)
-        committed = self._offsets.committed() if self._offsets is not None else {}
+        committed = self.offsets.committed() if self.offsets is not None else {}
         seeks: dict[TP, int] = {}
         for tp in sorted(self._assignment):
             if self._is_changelog_tp(tp):
@@ -384,6 +443,7 @@ class Consumer(faust_consumer.Consumer):
     async def _seek(self, partition: TP, offset: int) -> None:
         await self._close_readers([partition])
         self._delivered.pop(partition, None)
+        self._transactions.forget(partition)
         self._acked.pop(partition, None)
         self._acked_index.pop(partition, None)
         self._positions[partition] = max(offset, 1)
@@ -546,7 +606,8 @@ class Consumer(faust_consumer.Consumer):
     def on_buffer_drop(self, tp: TP) -> None:
         """Hand on records of a partition again: its stream has caught up."""
         super().on_buffer_drop(tp)
-        self._arrived(tp)
+        self._due[tp] = None
+        self._wakeup.set()
 
     def look_again(self) -> None:
         """Read what was not wanted so far: a stream has begun on a topic."""
@@ -554,12 +615,11 @@ class Consumer(faust_consumer.Consumer):
 
     def _open_readers(self) -> None:
         """Read what is active and has a position: none has before the first seek."""
-        topics = cast(Conductor, self.app.topics)
         active = self._assignment if self.app.client_only else self._active_partitions
         for tp in active:
             position = self._positions.get(tp)
             info = self.link.topics.get(tp.topic)
-            if position is None or info is None or not topics.read(tp.topic):
+            if position is None or info is None or not self._topics.read(tp.topic):
                 continue
             if tp not in self._readers:
                 reader = Reader(
@@ -579,6 +639,17 @@ class Consumer(faust_consumer.Consumer):
         await asyncio.gather(*(reader.close() for reader in readers))
 
     def _arrived(self, tp: TP) -> None:
+        direct = self._parked and self.flow_active and tp not in self._changelogs
+        if direct and not self._lapsed():
+            # Nothing waits before it: hand it on here, inside the read loop. Under load that
+            # saves a task's turn for every batch, and with little to do it is what latency is.
+            try:
+                self._held_up = self._hand_on_next(tp)
+            except Exception as exc:
+                self.failed(exc)
+            if self._held_up is None and not self._must_commit:
+                return
+            self._parked = False
         self._due[tp] = None
         self._wakeup.set()
 
@@ -591,9 +662,18 @@ class Consumer(faust_consumer.Consumer):
                 if not self.flow_active:
                     await self.can_resume_flow.wait()
                 self._wakeup.clear()
-                handed_on = await self._hand_on_all()
-                if not handed_on:
-                    await self._wakeup.wait()
+                if self._held_up is None:
+                    self._held_up = self._hand_on_due()
+                if self._held_up is not None:
+                    held_up, self._held_up = self._held_up, None
+                    await self._wait_for(held_up)
+                elif self._must_commit:
+                    self._must_commit = False
+                    await self.commit()
+                elif self._due and self.flow_active and not self._lapsed():
+                    await asyncio.sleep(0)
+                else:
+                    await self._park()
         except asyncio.CancelledError:
             if not self.app.should_stop:
                 raise
@@ -602,57 +682,109 @@ class Consumer(faust_consumer.Consumer):
             logger.exception("handing on records failed")
             await self.crash(exc)
 
-    async def _hand_on_all(self) -> bool:
-        """Go round all partitions that have records, one record each, until none has."""
+    async def _park(self) -> None:
+        """Wait for something that cannot be handed on at once."""
+        self._parked = True
+        try:
+            await self._wakeup.wait()
+        finally:
+            self._parked = False
+
+    def _hand_on_due(self) -> "_HeldUp | None":
+        """Go round the partitions that have records, one record each, for a limited number.
+
+        Returns the record that some stream has no room for, which must be waited for.
+        """
         count = 0
         due = self._due
-        while due and self.flow_active:
+        while due and self.flow_active and count < YIELD_EVERY and not self._lapsed():
             for tp in list(due):
-                reader = self._readers.get(tp)
-                if reader is None or not (self.app.client_only or tp in self._active_partitions):
+                if not self._has_more(tp):
                     due.pop(tp, None)
                     continue
-                record = reader.take()
-                if record is None:
-                    due.pop(tp, None)
-                    continue
-                await self._hand_on(tp, reader, record)
+                held_up = self._hand_on_next(tp)
+                if held_up is not None:
+                    return held_up
                 count += 1
-                if count % YIELD_EVERY == 0:
-                    await asyncio.sleep(0)
                 if not self.flow_active:
                     break
-        return count > 0
+        return None
 
-    async def _hand_on(self, tp: TP, reader: Reader, record: Delivered) -> None:
+    def _lapsed(self) -> bool:
+        """Say whether others may be working on our partitions: after a pause of this process."""
+        return self._member is not None and self._member.lapsed
+
+    def _has_more(self, tp: TP) -> bool:
+        """Say whether a partition has a record to hand on; a changelog goes into its table."""
+        reader = self._readers.get(tp)
+        if reader is None or not self._is_active(tp):
+            return False
+        if tp in self._changelogs and self._restore(tp, reader):
+            return False
+        return bool(reader.buffer)
+
+    def _is_active(self, tp: TP) -> bool:
+        return tp in self._active_partitions or self.app.client_only
+
+    def _restore(self, tp: TP, reader: Reader) -> bool:
+        """Put all that has arrived of a changelog into its table, if that is what it is for."""
+        table = self._restorer.table(tp)
+        if table is None:
+            return False
+        records = reader.take_all()
+        if not records:
+            return True
+        if not self._restorer.apply(tp, table, records):
+            reader.buffer.extendleft(reversed(records))
+            return False
+        self._positions[tp] = records[-1].sequence + 1
+        return True
+
+    def _hand_on_next(self, tp: TP) -> "_HeldUp | None":
+        reader = self._readers.get(tp)
+        record = reader.take() if reader is not None and self._is_active(tp) else None
+        if reader is None or record is None:
+            return None
         offset = record.sequence
         message = self._to_message(tp, record)
         self._positions[tp] = offset + 1
-        tracked = self.app.topics.acks_enabled_for(tp.topic)
-        delivered = self._delivered[tp]
-        if tracked:
-            delivered.add(offset)
-        waiting = step(cast(Any, self.callback(message)))
+        if self._topics.acks_enabled_for(tp.topic):
+            self._delivered[tp].add(offset)
+            if self.in_transaction:
+                self._transactions.begin(message)
+        waiting = self._topics.deliver(message)
         if waiting is not None:
-            # A buffer is full, or the flow was suspended just now.
-            handing_on = asyncio.ensure_future(waiting.finish())
-            await self.wait_first(handing_on, self.suspend_flow.wait())
-            if handing_on.cancelled() or not handing_on.done():
-                delivered.take_back(offset)
-                if self._readers.get(tp) is reader:
-                    self._positions[tp] = offset
-                    reader.buffer.appendleft(record)
-                return
-        if tracked and not message.refcount and not message.acked:
-            self._acked[tp].append(offset)  # no stream wanted it
-            self._acked_index[tp].add(offset)
+            return _HeldUp(tp, reader, record, message, waiting)
+        self._handed_on(tp, message)
+        return None
+
+    def _handed_on(self, tp: TP, message: Input) -> None:
+        unwanted = not message.refcount and not message.acked
+        if unwanted and self._topics.acks_enabled_for(tp.topic):
+            self._acked[tp].append(message.offset)
+            self._acked_index[tp].add(message.offset)
         if self._commit_every is not None and self._n_acked >= self._commit_every:
             self._n_acked = 0
-            await self.commit()
+            self._must_commit = True
 
-    def _to_message(self, tp: TP, record: Delivered) -> ConsumerMessage:
-        fields = parse_headers(record.header) if record.header else None
-        content = decode_headers(fields, record.payload)
+    async def _wait_for(self, held_up: "_HeldUp") -> None:
+        """Wait until a stream has room for a record, or take the record back."""
+        tp, reader, record, message, waiting = held_up
+        handing_on = asyncio.ensure_future(waiting.finish())
+        await self.wait_first(handing_on, self.suspend_flow.wait())
+        if handing_on.done() and not handing_on.cancelled():
+            handing_on.result()
+            self._handed_on(tp, message)
+            return
+        self._delivered[tp].take_back(record.sequence)
+        if self.in_transaction:
+            self._transactions.take_back(message)
+        if self._readers.get(tp) is reader:
+            self._positions[tp] = record.sequence
+            reader.buffer.appendleft(record)
+
+    def _to_message(self, tp: TP, record: Delivered) -> Input:
+        content = decode_block(record.header, record.payload)
         own_time = content.timestamp
         return Input(
             tp.topic,
@@ -681,6 +813,41 @@ class Consumer(faust_consumer.Consumer):
 
     # -- committing
 
+    @Service.task
+    async def _commit_what_is_finished(self) -> None:
+        """In transactions: let nobody wait for the interval, as it is then that outputs go out."""
+        seen = -1
+        while self.in_transaction and not self.should_stop:
+            if self._n_acked == seen:
+                await self._acknowledgement()
+            seen = self._n_acked
+            if self._assignment and not self.app.rebalancing:
+                await self.commit()
+
+    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        """Commit what is done, in all topics or in some; say if there was anything.
+
+        As Faust's, without the tables of text that it draws for its log at every commit.
+        """
+        state = self.app.sensors.on_commit_initiated(self)
+        offsets = self._filter_committable_offsets(
+            [tp for tp in self._filter_tps_with_pending_acks(topics) if tp in self._assignment]
+        )
+        committed = False
+        if offsets:
+            await self._handle_attached(offsets)
+            if self.in_transaction:
+                committed = await self.transactions.commit(offsets)
+            else:
+                await self.app.producer.flush()
+                committed = await self._commit(offsets)
+        if committed:
+            self.app.tables.on_commit(cast(Any, offsets))
+            self._committed_offset.update(offsets)
+            self.app.monitor.on_tp_commit(offsets)
+        self.app.sensors.on_commit_completed(self, state)
+        return committed
+
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Do nothing: gaps between a partition's offsets mean nothing here."""
 
@@ -698,16 +865,20 @@ class Consumer(faust_consumer.Consumer):
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         """Store offsets; waits for as long as the server stays away."""
-        if self._offsets is None:
+        if self.offsets is None:
             return False
         try:
-            await self._offsets.commit({Place(*tp): offset for tp, offset in offsets.items()})
+            await self.offsets.commit({Place(*tp): offset for tp, offset in offsets.items()})
         except Fenced as exc:
             logger.warning("%s", exc)
-            if self._member is not None and self.generation is not None:
-                self._member.fenced()
+            self.fenced()
             return False
         return True
+
+    def fenced(self) -> None:
+        """Take note that another member has one of our partitions by now."""
+        if self._member is not None and self.generation is not None:
+            self._member.fenced()
 
 
 class _Assignment(NamedTuple):
@@ -715,3 +886,13 @@ class _Assignment(NamedTuple):
 
     assignment: list[tuple[str, list[int]]]
     user_data: bytes
+
+
+class _HeldUp(NamedTuple):
+    """A record on its way to streams that have no room for it."""
+
+    tp: TP
+    reader: Reader
+    record: Delivered
+    message: Input
+    waiting: Waiting

@@ -1,5 +1,8 @@
 """What can go wrong on the way to JetStream, as a shallow tree under `BridgeError`."""
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class BridgeError(Exception):
     """Base of all errors that the bridge raises itself."""
@@ -31,6 +34,17 @@ class TopicMismatch(BridgeError):
 
 class SendFailed(BridgeError):
     """JetStream refused a record for good: sending it again would not help."""
+
+
+class BatchRefused(BridgeError):
+    """JetStream stored nothing of an atomic batch."""
+
+    def __init__(self, error: Mapping[str, Any]) -> None:
+        self.code = int(error.get("err_code", 0))
+        """JetStream's own error code."""
+        self.may_pass = error.get("code") in (429, 500, 503)
+        """Whether the same batch may be taken later."""
+        super().__init__(f"{error.get('description')} ({self.code})")
 
 
 class Fenced(BridgeError):

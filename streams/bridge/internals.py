@@ -6,7 +6,9 @@
 import asyncio
 import logging
 import shutil
+import time
 from collections.abc import Callable, Coroutine, Iterator
+from ssl import SSLError
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from nats.aio.client import Client
@@ -19,11 +21,12 @@ if TYPE_CHECKING:  # who uses nats without Faust shall not import it
 
 logger = logging.getLogger(__name__)
 
-RawHandler = Callable[[str, str, bytes, bytes], None]
+RawHandler = Callable[[bytes, bytes, bytes, bytes], None]
 """Gets subject, reply subject, raw header block (or b"") and payload of one message."""
 
 _CRLF: Final = b"\r\n"
 _LINE_MAX: Final = 65_536
+_VIOLATION: Final = b"-ERR 'Permissions Violation"
 
 
 class FastParser(Parser):
@@ -33,74 +36,98 @@ class FastParser(Parser):
     for every message, then passes each through a queue to a task of its subscription. At
     thousands of small records a second that is most of the time spent. Here a subscription
     registered in `raw` is called at once, without headers being parsed or a task being woken.
-    Everything that is not a message goes to the original, line by line.
+    Complaints over missing rights go to `on_violation`: the original lowers their case, and with
+    it that of the subject. Everything else goes to the original, line by line.
     """
 
     raw: dict[int, RawHandler]
 
-    def __init__(self, nc: Any) -> None:
+    def __init__(self, nc: Any, on_violation: Callable[[str], None] = logger.error) -> None:
         super().__init__(nc)
         self.raw = {}
+        self._on_violation = on_violation
         self._control = Parser(nc)
+
+    def reset(self) -> None:
+        """Begin anew, on a new connection."""
+        super().reset()
+        self._needed = 0
+        """Bytes there must be before another look makes sense."""
 
     async def parse(self, data: bytes = b"") -> None:
         """Take in bytes from the socket and hand on every message that is complete."""
         buffer = self.buf
         buffer += data
-        position, end = 0, len(buffer)
+        if len(buffer) < self._needed:
+            return
+        self._needed = 0
+        whole = bytes(buffer)  # slices of it need no second copy
+        position, end = 0, len(whole)
         try:
             while position < end:
-                line_end = buffer.find(_CRLF, position)
+                line_end = whole.find(_CRLF, position)
                 if line_end < 0:
                     if end - position > _LINE_MAX:
                         raise ProtocolError("nats: no line end in sight")
                     return
-                first = buffer[position]
+                first = whole[position]
                 if first == 72 or first == 77:  # "HMSG", "MSG"
-                    after = await self._message(buffer, position, line_end + 2, end, first == 72)
-                    if not after:
+                    words = whole[position:line_end].split()
+                    body = line_end + 2
+                    after = body + int(words[-1]) + 2
+                    if after > end:
+                        self._needed = after - position
                         return
+                    start = body + int(words[-2]) if first == 72 else body
+                    reply = words[3] if len(words) == (6 if first == 72 else 5) else b""
+                    handler = self.raw.get(int(words[2]))
+                    if handler is None:
+                        await cast(Any, self.nc)._process_msg(
+                            int(words[2]),
+                            words[1],
+                            reply,
+                            whole[start : after - 2],
+                            whole[body:start] or None,
+                        )
+                    else:
+                        try:
+                            handler(words[1], reply, whole[body:start], whole[start : after - 2])
+                        except Exception:
+                            # It would end nats-py's read loop, silently and for good.
+                            logger.exception("error in the handler of %s", words[1])
                     position = after
                 else:
-                    line = bytes(buffer[position : line_end + 2])
+                    line = whole[position : line_end + 2]
                     position = line_end + 2
-                    await self._control.parse(line)
+                    if line.startswith(_VIOLATION):
+                        self._on_violation(line[5:].strip().strip(b"'").decode(errors="replace"))
+                    else:
+                        await self._control.parse(line)
         finally:
             # An error line can reset the parser meanwhile, which gives it a new buffer.
             if self.buf is buffer and position:
                 del buffer[:position]
 
-    async def _message(
-        self, buffer: bytearray, start: int, body: int, end: int, headed: bool
-    ) -> int:
-        """Hand on one message; return the position after it, or 0 if it is not complete yet."""
-        words = buffer[start : body - 2].split()
-        total = int(words[-1])
-        after = body + total + 2
-        if after > end:
-            return 0
-        header_size = int(words[-2]) if headed else 0
-        header = bytes(buffer[body : body + header_size])
-        payload = bytes(buffer[body + header_size : body + total])
-        reply = words[3] if len(words) == (6 if headed else 5) else b""
-        sid = int(words[2])
-        handler = self.raw.get(sid)
-        if handler is None:
-            await cast(Any, self.nc)._process_msg(
-                sid, bytes(words[1]), bytes(reply), payload, header or None
-            )
-            return after
-        try:
-            handler(words[1].decode(), reply.decode(), header, payload)
-        except Exception:
-            # An escaping error would end nats-py's read loop, silently and for good.
-            logger.exception("error in the handler of %s", words[1])
-        return after
 
-
-def install_parser(client: Client) -> None:
+def install_parser(client: Client, on_violation: Callable[[str], None]) -> None:
     """Give a client, not yet connected, the parser above."""
-    client._ps = FastParser(client)
+    client._ps = FastParser(client, on_violation)
+
+
+def insist_on_tls(client: Client) -> None:
+    """Let connecting fail, before the login is sent, when the connection is not encrypted.
+
+    Why: nats-py encrypts only if the server's greeting asks for it. A server that does not ask,
+    or somebody on the way to it who removed that, would get the password in the clear.
+    """
+    introduce = client._connect_command
+
+    def introduce_in_secret() -> bytes:
+        if not client._server_info.get("tls_required"):
+            raise SSLError("TLS is wanted, but the server does not ask for it")
+        return introduce()
+
+    client.__dict__["_connect_command"] = introduce_in_secret
 
 
 async def subscribe_raw(client: Client, subject: str, handler: RawHandler) -> int:
@@ -155,28 +182,6 @@ def drop_half_open(client: Client) -> None:
         transport.close()
 
 
-def parse_headers(raw: bytes) -> dict[str, str]:
-    """Return a raw header block's fields; bytes that are not UTF-8 survive as surrogates.
-
-    An inline status line (`NATS/1.0 408 Request Timeout`) gives the fields `Status` and
-    `Description`.
-    """
-    first, *lines = raw.split(_CRLF)
-    fields: dict[str, str] = {}
-    status = first[8:].strip()
-    if status:
-        code, _, description = status.decode("utf-8", "replace").partition(" ")
-        fields["Status"] = code
-        fields["Description"] = description
-    for line in lines:
-        name, separator, value = line.partition(b":")
-        if separator:
-            fields[name.decode("ascii", "replace")] = value.strip().decode(
-                "utf-8", "surrogateescape"
-            )
-    return fields
-
-
 def step(coroutine: Coroutine[Any, Any, Any]) -> "Waiting | None":
     """Run a coroutine until it ends or first waits; return how to go on in the latter case.
 
@@ -217,6 +222,65 @@ class Waiting:
         return await self
 
 
+class Stride:
+    """A coroutine to be awaited without the turn of the event loop that it begins with.
+
+    Why: Faust's stream iterator begins with `sleep(0)`, for every event. With `turn` it has its
+    way, as other tasks must not starve.
+    """
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], *, turn: bool) -> None:
+        self._coroutine = coroutine
+        self._turn = turn
+
+    def __await__(self) -> Any:
+        coroutine = self._coroutine
+        try:
+            waits_for = coroutine.send(None)
+            if waits_for is None and not self._turn:  # it only lets others go first
+                waits_for = coroutine.send(None)
+        except StopIteration as stop:
+            return stop.value
+        return (yield from Waiting(coroutine, waits_for).__await__())
+
+
+def compiled_iterator() -> type[Any] | None:
+    """Return Faust's compiled stream iterator, or None where it is not built.
+
+    Why: it is what `faust.Stream` iterates with; our own stream drives it in another way.
+    """
+    from faust import streams
+
+    return cast(type[Any] | None, cast(Any, streams)._CStreamIterator)
+
+
+def attaches(app: Any) -> bool:
+    """Say whether what events send is held back until they are acknowledged.
+
+    Why: Faust's setting `stream_publish_on_commit` works through its own way of sending.
+    """
+    return bool(app._attachments.enabled)
+
+
+def quiet_sends() -> None:
+    """Let Faust build no log record for each send that nobody will read.
+
+    Why: with a log level of WARN, its default, the worker's progress spinner sets the root
+    logger to DEBUG to turn with every line. The handlers keep their levels, so all that is
+    built for them is thrown away. A level that somebody has given the logger is left alone.
+    """
+    from faust.utils.terminal import SpinnerHandler
+
+    sends = logging.getLogger("faust.topics")
+    if sends.level == logging.NOTSET:
+        levels = [
+            handler.level
+            for handler in logging.getLogger().handlers
+            if not isinstance(handler, SpinnerHandler)
+        ]
+        sends.setLevel(min(levels, default=logging.NOTSET))
+
+
 def quick_producer(app: "AppT", producer: "ProducerT") -> None:
     """Let `app.maybe_start_producer()` return the started producer at once.
 
@@ -236,13 +300,15 @@ def slow_producer(app: "AppT") -> None:
     app.__dict__.pop("maybe_start_producer", None)
 
 
-def forget_tables(app: "AppT", kept: "set[TP]", *, doubtful: bool) -> None:
+def forget_tables(app: "AppT", kept: "set[TP]", *, doubtful: bool, ahead: bool) -> None:
     """Empty tables whose local data cannot be relied on; recovery then reads them back whole.
 
     Why: the memory store does not know which of the keys written here belong to a partition
     that has moved away, so they would stay, and grow old. It is emptied unless exactly the
     changelog partitions `kept` stay ours. And when we may have gone on writing what belonged to
     another member already (`doubtful`), no store can be relied on, those on disk included.
+    Neither can those on disk that an earlier process has left, if it wrote `ahead` of
+    transactions that it may not have lived to commit.
     """
     recovery = cast(Any, app.tables).recovery
     for table in app.tables.values():
@@ -255,7 +321,8 @@ def forget_tables(app: "AppT", kept: "set[TP]", *, doubtful: bool) -> None:
             store.data.clear()
         in_memory = hasattr(store, "_key_partition")
         moved = before != {tp for tp in kept if tp.topic == topic}
-        if not before or not (doubtful or (in_memory and moved)):
+        left_behind = ahead and not in_memory
+        if not left_behind and not (before and (doubtful or (in_memory and moved))):
             continue
         if in_memory:
             store.data.clear()
@@ -268,6 +335,64 @@ def forget_tables(app: "AppT", kept: "set[TP]", *, doubtful: bool) -> None:
         for counter in offsets:
             for tp in before:
                 counter.pop(tp, None)
+
+
+def restoring(app: "AppT", tp: "TP") -> Any:
+    """Return the table whose changelog partition is being read to bring it up to date, or None.
+
+    Why: Faust's own recovery takes a few thousand records a second; we feed the stores ourselves
+    (see `restore.py`) and keep its books.
+    """
+    recovery = cast(Any, app.tables).recovery
+    if tp in recovery.standby_tps or (recovery.in_recovery and tp in recovery.active_tps):
+        return recovery.tp_to_table.get(tp)
+    return None
+
+
+def wants_each(table: Any) -> bool:
+    """Say whether a table has a callback for each of its changes."""
+    return table._on_changelog_event is not None
+
+
+def seen_offset(app: "AppT", tp: "TP") -> int:
+    """Return the last offset of a changelog that its table has taken in, -1 for none."""
+    recovery = cast(Any, app.tables).recovery
+    offsets = recovery.active_offsets if tp in recovery.active_tps else recovery.standby_offsets
+    seen = offsets.get(tp)
+    return -1 if seen is None else int(seen)
+
+
+def restored(app: "AppT", tp: "TP", offset: int) -> None:
+    """Tell Faust that a table has taken in its changelog up to `offset`."""
+    recovery = cast(Any, app.tables).recovery
+    now = time.monotonic()
+    if tp in recovery.active_tps:
+        recovery.active_offsets[tp] = max(offset, recovery.active_offsets[tp] or -1)
+        recovery._active_events_received_at[tp] = now
+        recovery._last_active_event_processed_at = now
+        _end_recovery(recovery)
+    else:
+        recovery.standby_offsets[tp] = max(offset, recovery.standby_offsets[tp] or -1)
+        recovery._standby_events_received_at[tp] = now
+        if not recovery.tables.standbys_ready and not recovery.standby_remaining_total():
+            recovery.tables.on_standbys_ready()
+    recovery._last_flush_at = now
+
+
+def _end_recovery(recovery: Any) -> None:
+    """End recovery if nothing is missing any more: by itself it only looks at an event.
+
+    Who waits for the signal may not do so yet: it stays until `begin_recovery`. Should Faust
+    clear it between, it looks again within five seconds.
+    """
+    if recovery.in_recovery and not recovery.need_recovery():
+        recovery.flush_buffers()
+        recovery.signal_recovery_end.set()
+
+
+def begin_recovery(app: "AppT") -> None:
+    """Forget that the last recovery has ended: partitions are about to be assigned anew."""
+    cast(Any, app.tables).recovery.signal_recovery_end.clear()
 
 
 def keep_sets_in_memory(app: "AppT") -> None:
@@ -346,8 +471,4 @@ def recovered_to_end(app: "AppT", tp: "TP", handed_on: int) -> None:
         seen = offsets.get(tp)
         if highwater is not None and seen is not None and handed_on <= seen < highwater:
             offsets[tp] = highwater
-    if recovery.in_recovery and not recovery.need_recovery():
-        # It would find out itself, but only looks every five seconds when nothing comes.
-        recovery.flush_buffers()
-        recovery._set_recovery_ended()
-        recovery.signal_recovery_end.set()
+    _end_recovery(recovery)

@@ -1,8 +1,9 @@
 """Where a record lives: names of streams and subjects, the partitioner, and header encoding.
 
-A topic is one JetStream stream. A record of partition *p* has the subject
-`<prefix>.<topic>.<p>`, and `<prefix>.<topic>.<p>.<key token>` when the topic keeps its keys in
-the subject (compacted topics always do). The Faust offset of a record is its stream sequence.
+A topic is one JetStream stream, or shares one with all topics of its prefix (transactions need
+that). A record of partition *p* has the subject `<prefix>.<topic>.<p>`, and
+`<prefix>.<topic>.<p>.<key token>` when the topic keeps its keys in the subject (compacted topics
+always do). The Faust offset of a record is its stream sequence.
 
 All functions here are pure.
 """
@@ -31,6 +32,14 @@ HEADERS: Final = "Bridge-Headers"
 """Header with all user headers, when one of them could not travel as a NATS header."""
 MESSAGE_ID: Final = "Nats-Msg-Id"
 """JetStream's header for de-duplication."""
+ROLLUP: Final = "Nats-Rollup"
+"""JetStream's header that makes a record the only one of its subject."""
+LIFETIME: Final = "Nats-TTL"
+"""JetStream's header with a record's lifetime, in seconds with an `s` behind."""
+
+_KEY_FIRST: Final = f"NATS/1.0\r\n{KEY}: ".encode()
+_KEY_START: Final = len(_KEY_FIRST)
+_ID_FIRST: Final = f"{MESSAGE_ID}: ".encode()
 
 KEY_TOKEN_MAX: Final = 160
 """Longest key token in characters; keys that would need more are hashed."""
@@ -102,6 +111,21 @@ def key_token(key: bytes | None) -> str:
 def stream_name(prefix: str, topic: str) -> str:
     """Return the name of the JetStream stream that holds `topic`."""
     return f"{prefix}--{escape(topic)}"
+
+
+def shared_stream(prefix: str) -> str:
+    """Return the name of the stream that holds all topics of a prefix, if they share one."""
+    return prefix
+
+
+def description_subject(prefix: str, topic: str) -> str:
+    """Return the subject in the shared stream that describes a topic; no topic can have it."""
+    return f"{prefix}.=topics.{escape(topic)}"
+
+
+def offsets_base(prefix: str) -> str:
+    """Return the beginning of the subjects in the shared stream that hold committed offsets."""
+    return f"{prefix}.=offsets."
 
 
 def subject(prefix: str, topic: str, partition: int, key: bytes | None = None) -> str:
@@ -207,6 +231,33 @@ def _encode_user_headers(headers: Headers, encoded: dict[str, str]) -> None:
     encoded[HEADERS] = base64.b64encode(json.dumps(packed).encode()).decode("ascii")
 
 
+def encode_block(key: bytes | None, message_id: str | None) -> bytes | None:
+    """Return the header block of a record that has nothing but these; None if they are odd.
+
+    The same bytes as `header_block(encode_headers(…))`, without the steps between.
+    """
+    if key is None:
+        first = b"NATS/1.0\r\n"
+    elif _is_plain(key):
+        first = b"%b%b\r\n" % (_KEY_FIRST, key)
+    else:
+        return None
+    if message_id is None:
+        return first + b"\r\n"
+    return b"%b%b%b\r\n\r\n" % (first, _ID_FIRST, message_id.encode())
+
+
+@lru_cache(maxsize=16_384)
+def _is_plain(key: bytes) -> bool:
+    return _PLAIN.fullmatch(key) is not None
+
+
+def header_block(headers: Mapping[str, str]) -> bytes:
+    """Return the bytes of a NATS header block; values must be free of line ends."""
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    return b"NATS/1.0\r\n%b\r\n" % lines.encode("utf-8", "surrogateescape")
+
+
 class Content(NamedTuple):
     """What a record holds besides its place: the undoing of `encode_headers`."""
 
@@ -247,6 +298,46 @@ def decode_headers(headers: Mapping[str, str] | None, payload: bytes) -> Content
         elif not name.lower().startswith(_RESERVED):
             plain.append((name, _text_bytes(text)))
     return Content(key, value, plain, timestamp, message_id)
+
+
+def decode_block(block: bytes, payload: bytes) -> Content:
+    """Return what a record holds, from its header block as it came over the wire.
+
+    The same as `decode_headers`, without a text for each of the usual headers.
+    """
+    if not block:
+        return Content(None, payload, [], None, None)
+    if block.startswith(_KEY_FIRST):
+        end = block.find(b"\r\n", _KEY_START)
+        rest = block[end + 2 :]
+        if rest == b"\r\n":  # as in all of a changelog
+            return Content(block[_KEY_START:end], payload, [], None, None)
+        if rest.startswith(_ID_FIRST) and rest.find(b"\r\n") == len(rest) - 4:
+            message_id = rest[len(_ID_FIRST) : -4].decode("ascii", "replace")
+            return Content(block[_KEY_START:end], payload, [], None, message_id)
+    return decode_headers(parse_headers(block), payload)
+
+
+def parse_headers(block: bytes) -> dict[str, str]:
+    """Return the fields of a header block; bytes that are not UTF-8 survive as surrogates.
+
+    An inline status line (`NATS/1.0 408 Request Timeout`) gives the fields `Status` and
+    `Description`.
+    """
+    first, *lines = block.split(b"\r\n")
+    fields: dict[str, str] = {}
+    status = first[8:].strip()
+    if status:
+        code, _, description = status.decode("utf-8", "replace").partition(" ")
+        fields["Status"] = code
+        fields["Description"] = description
+    for line in lines:
+        name, separator, value = line.partition(b":")
+        if separator:
+            fields[name.decode("ascii", "replace")] = value.strip().decode(
+                "utf-8", "surrogateescape"
+            )
+    return fields
 
 
 def _text_bytes(text: str) -> bytes:

@@ -15,16 +15,26 @@ from typing import Any, Final, cast
 import nats.errors
 from faust.auth import SASLCredentials, SSLCredentials
 from faust.types import AppT
+from faust.types.enums import ProcessingGuarantee
 from faust.types.topics import TopicT
 from mode.utils.times import want_seconds
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from . import topics
-from .bucket import Bucket
-from .connection import ConnectionOptions, check_jetstream, connect, parse_url
+from .bucket import Bucket, SharedBucket
+from .connection import (
+    ConnectionOptions,
+    check_jetstream,
+    check_transactions,
+    connect,
+    parse_url,
+)
 from .errors import AccessDenied, BridgeError, ConfigurationError, NotConnected, UnknownTopic
+from .fixup import hide_logins, whole_urls
+from .layout import offsets_base, shared_stream
 from .publisher import Publisher
+from .rights import Right
 from .topics import TopicInfo, TopicSpec
 
 logger = logging.getLogger(__name__)
@@ -55,13 +65,18 @@ class Link:
         self._unique = secrets.token_hex(8)
         self._ids = itertools.count(1)
         self._opening = asyncio.Lock()
+        self._crashing: asyncio.Task[None] | None = None
 
     @classmethod
     def of(cls, app: AppT, urls: list[Any]) -> "Link":
-        """Return the app's link; Faust makes two transports, which shall share one."""
+        """Return the app's link; Faust makes two transports, which shall share one.
+
+        The login is for the link alone: it goes out of the app's settings, which Faust prints.
+        """
         link: Link | None = app.__dict__.get("_nats_link")
         if link is None:
-            link = app.__dict__["_nats_link"] = cls(app, _options(app, urls))
+            link = app.__dict__["_nats_link"] = cls(app, _options(app, whole_urls(app, urls)))
+        hide_logins(app)
         return link
 
     @property
@@ -97,6 +112,24 @@ class Link:
         """Return the bucket in which the groups of this prefix keep what they agree on."""
         return Bucket(self.client, f"{self.options.prefix}-groups")
 
+    def offsets_bucket(self) -> Bucket:
+        """Return where offsets are committed: beside the records, where topics share a stream.
+
+        Call it when the topics of the app are known.
+        """
+        if any(info.shared for info in self.topics.values()):
+            prefix = self.options.prefix
+            return SharedBucket(self.client, shared_stream(prefix), offsets_base(prefix))
+        return self.bucket()
+
+    @property
+    def exactly_once(self) -> bool:
+        """Whether the app's settings ask for transactions."""
+        # mypy: Faust declares the setting as the enumeration's class.
+        return bool(
+            cast(Any, self.app.conf).processing_guarantee == ProcessingGuarantee.EXACTLY_ONCE
+        )
+
     def unique_id(self) -> str:
         """Return a message id that no other record ever has."""
         return f"{self._unique}-{next(self._ids)}"
@@ -128,16 +161,19 @@ class Link:
                 await client.close()
 
     async def _open(self) -> None:
+        self._crashing = None
         client = await connect(
             self.options,
             name=self.app.conf.id,
             on_disconnect=self._disconnected,
             on_reconnect=self._reconnected,
             on_close=self._closed,
-            on_error=self._complained,
+            on_denied=self._denied,
         )
         try:
             await check_jetstream(client)
+            if self.exactly_once:
+                check_transactions(client)
             self._publisher = Publisher(
                 client, on_failure=self._fail, may_write=lambda: self.may_write()
             )
@@ -163,14 +199,17 @@ class Link:
             error = self._client.last_error
             self._fail(AccessDenied(f"the server has closed the connection for good: {error}"))
 
-    def _complained(self, error: Exception) -> None:
-        if self._publisher is not None:
-            self._publisher.refused(str(error))
+    def _denied(self, right: Right) -> None:
+        """End the worker, unless a record is refused that does not matter to it, or to anybody."""
+        if self._publisher is not None and self._publisher.refused(right):
+            return
+        if not right.dispensable:
+            self._fail(right.denied())
 
     def _fail(self, error: BridgeError) -> None:
-        """End the worker: what was to be stored cannot be."""
-        loop = asyncio.get_running_loop()
-        self._crashing = loop.create_task(self.app.crash(error))
+        """End the worker: what was to be stored cannot be. The first error is the one to tell."""
+        if self._crashing is None:
+            self._crashing = asyncio.get_running_loop().create_task(self.app.crash(error))
 
     # -- topics
 
@@ -237,8 +276,8 @@ class Link:
         made_up = re.fullmatch(re.escape(conf.reply_to_prefix) + "[0-9a-f-]{36}", conf.reply_to)
         if info is None or made_up is None or not self.client.is_connected:
             return
-        with contextlib.suppress(nats.errors.Error, TimeoutError):
-            await self.js.delete_stream(info.stream)
+        with contextlib.suppress(nats.errors.Error, TimeoutError, AccessDenied):
+            await topics.remove(self.js, info)
 
     def _find(self, name: str) -> TopicT | None:
         """Return how the app describes a topic, if it does so anywhere."""
@@ -277,6 +316,7 @@ class Link:
             replicas=options.replicas or replicas or 1,
             duplicate_window=options.duplicate_window,
             owner=self.app.conf.id,
+            shared=self.exactly_once,
         )
         spec = with_options(spec, config or {})
         if compacting and not deleting:

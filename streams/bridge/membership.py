@@ -1,28 +1,15 @@
-"""Who belongs to a consumer group, who leads it, and which generation it is in.
+"""The membership of one process in a consumer group: it follows its generations, and may lead it.
 
-All that a group agrees on lies in its bucket, below `group.<name>.`:
-
-`state`         one document, changed by compare-and-set alone: generation, phase, members,
-                assignments. A generation begins in phase *join*: every member gives up its
-                partitions and says so under its own key. When all have, it becomes *stable*,
-                with the assignments in the document, and each member takes up its own.
-`member.<id>`   one key a member, with a lifetime that its heartbeat renews: what it wants to
-                read, and the generation that it has joined.
-
-The member with the smallest id leads. That is only a convention to avoid needless conflicts:
-two that both believe to lead cannot both change the document.
+What is agreed on, and how, is in `generations`.
 """
 
 import asyncio
-import base64
 import contextlib
-import json
 import logging
 import secrets
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final, Protocol
 
 import nats.errors
 from nats.aio.client import Client
@@ -30,21 +17,32 @@ from nats.aio.client import Client
 from .bucket import Bucket, Conflict, is_removal
 from .connection import ConnectionOptions
 from .errors import Fenced
-from .heartbeat import Heartbeat
-from .internals import parse_headers
-from .layout import escape
+from .generations import (
+    Peer,
+    State,
+    Step,
+    laggards,
+    leader,
+    next_generation,
+    next_step,
+)
+from .heartbeat import STRIKE_SECONDS, Heartbeat
+from .layout import escape, parse_headers
 from .reader import Reader
 
 logger = logging.getLogger(__name__)
 
 SETTLE_SECONDS: Final = 5.0
 """After a reconnect others may not be back yet: silence proves nothing for so long."""
-STRIKE_SECONDS: Final = 0.5
-"""A member is dead when nobody answers for it now and so many seconds later."""
+END_SECONDS: Final = 5.0
 
 
 class Delegate(Protocol):
-    """What a member needs to be told by, and tells, the one who reads the partitions."""
+    """What a member needs to be told by, and tells, the one who reads the partitions.
+
+    An error of any of these ends the membership (`failed`); but when partitions cannot be taken
+    up because of Fenced or an error of the connection, they are given up and asked for anew.
+    """
 
     def metadata(self) -> bytes:
         """Return what this member wants to read, for the leader's `assign`."""
@@ -62,37 +60,24 @@ class Delegate(Protocol):
         """Take note of an error after which this member cannot go on."""
 
 
-@dataclass(frozen=True)
-class State:
-    """The group's document."""
+class Watch(Reader):
+    """Reads all keys of a group, from the first on whenever it has to begin again.
 
-    generation: int = 0
-    phase: Literal["join", "stable"] = "stable"
-    members: Mapping[str, int] = field(default_factory=dict)
-    """The version of each member's wishes that this generation is about."""
-    assignments: Mapping[str, str] = field(default_factory=dict)
-    revision: int = 0
+    What tells of a removed key stays in the bucket for a minute alone: who was away for longer
+    would wait for ever for the dead.
+    """
 
-    def encode(self) -> bytes:
-        """Return the document."""
-        return json.dumps(
-            {
-                "generation": self.generation,
-                "phase": self.phase,
-                "members": dict(self.members),
-                "assignments": dict(self.assignments),
-            }
-        ).encode()
+    def __init__(self, client: Client, bucket: Bucket, keys: str, wake: Callable[[], None]) -> None:
+        super().__init__(client, bucket.stream, bucket.subject(keys), 1, wake)
+        self.begun: Callable[[], None] = lambda: None
+        """Called when reading begins: what is known may be out of date."""
 
-
-@dataclass(frozen=True)
-class Peer:
-    """What a member's key says."""
-
-    joined: int
-    version: int
-    metadata: bytes
-    revision: int
+    async def _create(self) -> None:
+        self.buffer.clear()
+        self.next_sequence = 1
+        self.caught_up = False
+        self.begun()
+        await super()._create()
 
 
 class Member:
@@ -108,7 +93,9 @@ class Member:
         *,
         heartbeat: float,
         session: float,
+        rebalance: float = 60.0,
         patience: float = 0.0,
+        on_lease: Callable[[], None] = lambda: None,
     ) -> None:
         self.client = client
         self.bucket = bucket
@@ -116,6 +103,8 @@ class Member:
         self.delegate = delegate
         # Ids grow with time: the oldest member leads, so a newcomer does not change the leader.
         self.id = f"{time.time_ns():016x}-{secrets.token_hex(4)}"
+        self.rebalance = rebalance
+        """Seconds that a generation waits for a member to join before it is expelled."""
         self.state = State()
         self.peers: dict[str, Peer] = {}
         self.joined = 0
@@ -123,23 +112,28 @@ class Member:
         """The generation whose partitions we hold; 0 for none."""
         self._version = 0
         self._fenced = False
+        self._stopping = False
         self._base = f"group.{escape(group)}."
         self._changed = asyncio.Event()
         self._tick = min(1.0, heartbeat)
         self._quiet_until = 0.0
         self._strikes: dict[str, float] = {}
+        self._waiting = (0, 0.0)
+        self._on_lease = on_lease
+        """Called when the lease, doubtful for a moment, has turned out to be ours, or not."""
         self._heartbeat = Heartbeat(
             options,
             bucket.name,
-            f"{self._base}member.{self.id}",
+            self._key(self.id),
             self._subject(self.id),
             interval=heartbeat,
             session=session,
             patience=patience,
+            on_change=self._lease_changed,
+            failed=delegate.failed,
         )
-        self._watch = Reader(
-            client, bucket.stream, bucket.subject(self._base + ">"), 1, self._take_in
-        )
+        self._watch = Watch(client, bucket, self._base + ">", self._take_in)
+        self._watch.begun = self.peers.clear
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -157,10 +151,14 @@ class Member:
 
     async def stop(self) -> None:
         """Leave the group at once; the partitions must have been given up before."""
+        self._stopping = True
         for task in self._tasks:
             task.cancel()
         if self._tasks:
-            await asyncio.wait(self._tasks)
+            # What we have called may swallow the cancellation: do not wait for it for ever.
+            _, busy = await asyncio.wait(self._tasks, timeout=END_SECONDS)
+            if busy:
+                logger.warning("group %s: leaving in the middle of a rebalance", self.group)
         await self._heartbeat.stop()
         await self._watch.close()
 
@@ -171,7 +169,8 @@ class Member:
     async def rejoin(self) -> None:
         """Ask for a new generation: what we want to read has changed."""
         self._version += 1
-        await self._heartbeat.set(self._wishes())
+        if not self._stopping:
+            await self._tell()
 
     def fenced(self) -> None:
         """Drop all partitions, as others hold some by now, and ask for a new generation."""
@@ -183,9 +182,14 @@ class Member:
         self._quiet_until = asyncio.get_running_loop().time() + SETTLE_SECONDS
         self._watch.restart()
 
+    @property
+    def lapsed(self) -> bool:
+        """Whether others may have been given our partitions; we are about to give them up."""
+        return self._fenced or self._heartbeat.lapsed
+
     def holds_lease(self) -> bool:
         """Whether nobody else can have been given our partitions yet."""
-        return not self._heartbeat.lapsed
+        return self._heartbeat.held
 
     def check(self, now: float) -> None:
         """Look after the watch and the heartbeat; call it every second or so."""
@@ -195,29 +199,34 @@ class Member:
     @property
     def leads(self) -> bool:
         """Whether this member is the group's leader."""
-        return bool(self.peers) and min(self.peers) == self.id
+        return leader(self.peers) == self.id
+
+    def _key(self, member: str) -> str:
+        return f"{self._base}member.{member}"
 
     def _subject(self, member: str) -> str:
         return f"_BRIDGE.{self.bucket.name}.{escape(self.group)}.{member}"
 
     def _wishes(self) -> bytes:
-        metadata = base64.b64encode(self.delegate.metadata()).decode()
-        return json.dumps(
-            {"joined": self.joined, "version": self._version, "metadata": metadata}
-        ).encode()
+        return Peer(self.joined, self._version, self.delegate.metadata()).encode()
+
+    def _lease_changed(self) -> None:
+        self._changed.set()
+        self._on_lease()
 
     # -- what the bucket says
 
     def _take_in(self) -> None:
         while record := self._watch.take():
-            key = self.bucket.key(record.subject).removeprefix(self._base)
+            key = self.bucket.key(record.subject.decode()).removeprefix(self._base)
             removed = is_removal(parse_headers(record.header) if record.header else None)
             if key == "state":
-                self.state = _decode_state(record.payload, record.sequence)
+                if record.sequence >= self.state.revision:
+                    self.state = State.decode(record.payload, record.sequence)
             elif removed:
                 self.peers.pop(key.removeprefix("member."), None)
             else:
-                self.peers[key.removeprefix("member.")] = _decode_peer(
+                self.peers[key.removeprefix("member.")] = Peer.decode(
                     record.payload, record.sequence
                 )
         self._changed.set()
@@ -225,98 +234,122 @@ class Member:
     # -- what we do about it
 
     async def _follow_for_ever(self) -> None:
-        while True:
+        while not self._stopping:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), self._tick)
             self._changed.clear()
-            try:
-                if self._fenced or self._heartbeat.lapsed:
-                    await self._lose()
-                elif self._watch.caught_up:
-                    await self._follow()
-                    if self.leads:
-                        await self._lead()
-            except Conflict:
-                continue  # somebody else moved on; the watch will tell
-            except Fenced as exc:
-                logger.warning("group %s: %s", self.group, exc)
-                self.fenced()
-            except (TimeoutError, nats.errors.Error) as exc:
-                logger.info("group %s: %s; trying again", self.group, exc or type(exc).__name__)
+            if self.lapsed:
+                await self._lose()
+            elif self._watch.caught_up:
+                await self._follow()
+                overdue = self._overdue()
+                if self.leads or overdue:
+                    await self._lead()
+                if overdue:
+                    await self._expel_laggards()
 
     async def _lose(self) -> None:
         if self.assigned:
             logger.warning("group %s: lease or claim lost; giving up all partitions", self.group)
-        await self._give_back(lost=True)
+        await self._give_up(lost=True)
         self.joined = 0
         self._version += 1
-        await self._heartbeat.set(self._wishes())
-        self._heartbeat.renew_lapsed()
-        self._fenced = False
+        with self._patiently():
+            await self._heartbeat.renew(self._wishes())
+            self._fenced = False
 
-    async def _give_back(self, *, lost: bool) -> None:
+    async def _give_up(self, *, lost: bool) -> None:
         if self.assigned:
             self.assigned = 0
             await self.delegate.revoke(lost=lost)
 
     async def _follow(self) -> None:
-        state = self.state
-        member = self.id in state.members
-        if self.assigned and (not member or state.generation != self.assigned):
-            await self._give_back(lost=not member)
-        if not member or state.members[self.id] != self._version:
-            return  # this generation is not about us as we are now
-        if state.phase == "join" and self.joined != state.generation:
-            self.joined = state.generation
-            await self._heartbeat.set(self._wishes())
-        elif (
-            state.phase == "stable"
-            and self.joined == state.generation
-            and self.assigned != state.generation
-        ):
-            self.assigned = state.generation
-            assignment = base64.b64decode(state.assignments[self.id])
-            logger.info("group %s: generation %d", self.group, state.generation)
-            await self.delegate.assigned(state.generation, assignment)
+        step = next_step(
+            self.state, self.id, version=self._version, joined=self.joined, held=self.assigned
+        )
+        if step in (Step.GIVE_UP, Step.LOSE):
+            await self._give_up(lost=step is Step.LOSE)
+            self._changed.set()
+        elif step is Step.JOIN:
+            self.joined = self.state.generation
+            await self._tell()
+        elif step is Step.TAKE_UP:
+            await self._take_up(self.state)
+
+    async def _take_up(self, state: State) -> None:
+        logger.info("group %s: generation %d", self.group, state.generation)
+        self.assigned = state.generation
+        try:
+            await self.delegate.assigned(state.generation, state.share(self.id))
+        except (Fenced, TimeoutError, nats.errors.Error) as exc:
+            logger.warning("group %s: %s", self.group, exc or type(exc).__name__)
+            self.fenced()
 
     async def _lead(self) -> None:
         state = self.state
-        wishes = {member: peer.version for member, peer in self.peers.items()}
-        if state.members != wishes:
-            await self._propose(
-                State(state.generation + 1, "join", wishes, revision=state.revision)
+        proposal = next_generation(state, self.peers)
+        if proposal is None and state.phase == "join" and not laggards(state, self.peers):
+            proposal = state.stable(
+                self.delegate.assign({member: peer.metadata for member, peer in self.peers.items()})
             )
-        elif state.phase == "join" and all(
-            peer.joined == state.generation for peer in self.peers.values()
-        ):
-            shares = self.delegate.assign(
-                {member: peer.metadata for member, peer in self.peers.items()}
-            )
-            assignments = {
-                member: base64.b64encode(share).decode() for member, share in shares.items()
-            }
-            await self._propose(
-                State(state.generation, "stable", wishes, assignments, state.revision)
-            )
+        if proposal is not None:
+            with self._patiently(), contextlib.suppress(Conflict):
+                # After a conflict somebody else has moved on; the watch will tell.
+                await self.bucket.put(
+                    f"{self._base}state", proposal.encode(), revision=proposal.revision
+                )
 
-    async def _propose(self, state: State) -> None:
-        await self.bucket.put(f"{self._base}state", state.encode(), revision=state.revision)
+    def _overdue(self) -> bool:
+        """Whether the state ought to have changed long ago, had those we wait for been able to."""
+        now = asyncio.get_running_loop().time()
+        settled = self.state.phase == "stable" and next_generation(self.state, self.peers) is None
+        if settled or self.state.revision != self._waiting[0]:
+            self._waiting = (self.state.revision, now)
+        return now - self._waiting[1] > self.rebalance
+
+    async def _expel_laggards(self) -> None:
+        """Lose patience with members that live but do not join: those that block, or hang."""
+        for member in self._watched(laggards(self.state, self.peers)):
+            peer = self.peers.get(member)
+            if peer is not None and not peer.expelled:
+                logger.error("group %s: member %s does not join", self.group, member)
+                with self._patiently(), contextlib.suppress(Conflict):
+                    await self.bucket.put(
+                        self._key(member),
+                        peer.expel().encode(),
+                        revision=peer.revision,
+                        ttl=self._heartbeat.lifetime,
+                    )
+
+    async def _tell(self) -> None:
+        with self._patiently():
+            await self._heartbeat.set(self._wishes())
+
+    @contextlib.contextmanager
+    def _patiently(self) -> Iterator[None]:
+        """Take it that the server does not answer at the moment: what was tried is tried again."""
+        try:
+            yield
+        except (TimeoutError, nats.errors.Error) as exc:
+            logger.info("group %s: %s; trying again", self.group, exc or type(exc).__name__)
 
     # -- finding out who is dead before its lease ends
 
+    def _watched(self, members: Iterable[str]) -> list[str]:
+        """Return whom we look after: the leader all, others who would lead before them."""
+        return [
+            member for member in members if member != self.id and (self.leads or member < self.id)
+        ]
+
     async def _test_peers_for_ever(self) -> None:
-        while True:
+        while not self._stopping:
             suspects = bool(self._strikes)
             await asyncio.sleep(STRIKE_SECONDS if suspects else self._tick)
             now = asyncio.get_running_loop().time()
             if not self.client.is_connected or now < self._quiet_until:
                 self._strikes.clear()
                 continue
-            # The leader looks after all; others only after those who would lead before them.
-            watched = [member for member in self.peers if self.leads or member < self.id]
-            await asyncio.gather(
-                *(self._test_peer(member) for member in watched if member != self.id)
-            )
+            await asyncio.gather(*(self._test_peer(member) for member in self._watched(self.peers)))
 
     async def _test_peer(self, member: str) -> None:
         try:
@@ -336,26 +369,8 @@ class Member:
             return
         self._strikes.pop(member, None)
         logger.warning("group %s: member %s is gone", self.group, member)
-        with contextlib.suppress(Conflict, TimeoutError):  # it lives after all, or we ask again
-            await self.bucket.delete(f"{self._base}member.{member}", revision=peer.revision)
-
-
-def _decode_state(payload: bytes, revision: int) -> State:
-    document: dict[str, Any] = json.loads(payload) if payload else {}
-    return State(
-        document.get("generation", 0),
-        document.get("phase", "stable"),
-        document.get("members", {}),
-        document.get("assignments", {}),
-        revision,
-    )
-
-
-def _decode_peer(payload: bytes, revision: int) -> Peer:
-    document: dict[str, Any] = json.loads(payload)
-    return Peer(
-        document["joined"],
-        document["version"],
-        base64.b64decode(document["metadata"]),
-        revision,
-    )
+        with (
+            self._patiently(),
+            contextlib.suppress(Conflict),
+        ):  # it lives after all, or we ask again
+            await self.bucket.delete(self._key(member), revision=peer.revision)

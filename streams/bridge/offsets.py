@@ -5,10 +5,11 @@ import json
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from .bucket import Bucket, Conflict
 from .errors import Fenced
-from .layout import Place, escape
+from .layout import Place, escape, header_block
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +64,32 @@ class Offsets:
         """
         await asyncio.gather(*(self._commit(place, offset) for place, offset in offsets.items()))
 
+    def prepare(self, place: Place, offset: int) -> tuple[str, bytes, bytes]:
+        """Return subject, value and header block of a commit that somebody else will send.
+
+        Raises Fenced if the partition is not claimed. Tell `stored()` when it is done.
+        """
+        revision = str(self._claimed(place).revision)
+        headers = self.bucket.headers | {"Nats-Expected-Last-Subject-Sequence": revision}
+        return self.bucket.subject(self.key(place)), self._value(offset), header_block(headers)
+
+    def stored(self, place: Place, offset: int, revision: int) -> None:
+        """Take note that a prepared commit is stored."""
+        self._claims[place] = _Claim(revision, offset)
+
+    async def find(self, place: Place, offset: int) -> int | None:
+        """Return the revision under which a prepared commit is stored, None if it is not.
+
+        Raises Fenced if another member has claimed the partition, TimeoutError without a server.
+        """
+        claim = self._claimed(place)
+        entry = await self.bucket.get(self.key(place))
+        held = json.loads(entry.value) if entry is not None and entry.value else {}
+        self._check_holder(place, held)
+        if entry is None or entry.revision == claim.revision or held.get("offset") != offset:
+            return None
+        return entry.revision
+
     def release(self) -> None:
         """Forget all claims; nothing can be committed until the next `claim`."""
         self._claims.clear()
@@ -87,9 +114,7 @@ class Offsets:
     async def _commit(self, place: Place, offset: int) -> None:
         key = self.key(place)
         while True:
-            claim = self._claims.get(place)
-            if claim is None:
-                raise Fenced(f"{place.topic}[{place.partition}] is not ours any more")
+            claim = self._claimed(place)
             try:
                 claim.revision = await self.bucket.put(
                     key, self._value(offset), revision=claim.revision
@@ -110,10 +135,19 @@ class Offsets:
         except TimeoutError:
             return
         held = json.loads(entry.value) if entry is not None and entry.value else {}
-        if (held.get("member"), held.get("generation")) != (self.member, self._generation):
-            raise Fenced(f"{place.topic}[{place.partition}] belongs to {held.get('member')} now")
+        self._check_holder(place, held)
         if entry is not None:
             claim.revision = entry.revision
+
+    def _claimed(self, place: Place) -> _Claim:
+        claim = self._claims.get(place)
+        if claim is None:
+            raise Fenced(f"{place.topic}[{place.partition}] is not ours any more")
+        return claim
+
+    def _check_holder(self, place: Place, held: Mapping[str, Any]) -> None:
+        if (held.get("member"), held.get("generation")) != (self.member, self._generation):
+            raise Fenced(f"{place.topic}[{place.partition}] belongs to {held.get('member')} now")
 
     def _value(self, offset: int | None) -> bytes:
         return json.dumps(

@@ -3,23 +3,33 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from faust.agents import current_agent
 from faust.streams import current_event
 from faust.transport import producer as base
 from faust.types import TP, EventT, HeadersArg, RecordMetadata
-from faust.types.tuples import FutureMessage
+from faust.types.tuples import FutureMessage, PendingMessage
 from mode.utils.times import Seconds
 
 from .errors import BridgeError, ConfigurationError, Fenced, SendFailed, UnknownTopic
-from .inputs import Input
-from .internals import Waiting, quick_producer, slow_producer, step
-from .layout import MESSAGE_ID, encode_headers, escape, key_token, partition_for, subject
+from .inputs import Input, Output
+from .internals import Waiting, quick_producer, quiet_sends, slow_producer, step
+from .layout import (
+    MESSAGE_ID,
+    encode_block,
+    encode_headers,
+    escape,
+    header_block,
+    key_token,
+    partition_for,
+    subject,
+)
 from .topics import TopicInfo
 
 if TYPE_CHECKING:
+    from .transactions import TransactionManager
     from .transport import Transport
 
 logger = logging.getLogger(__name__)
@@ -44,11 +54,20 @@ class ProducerBuffer(base.ProducerBuffer):
         """Wait until what was sent so far is stored."""
         await self.producer.flush()
 
+    @property
+    def high(self) -> bool:
+        """Whether so much is on its way that nothing more should be begun."""
+        link, transactions = self.producer.link, self.producer.transactions
+        return (link.is_open and link.publisher.full) or (
+            transactions is not None and transactions.full
+        )
+
     async def wait_until_ebb(self) -> None:
-        """Wait while too much is in flight."""
-        link = self.producer.link
-        if link.is_open and link.publisher.full:
-            await link.publisher.room()
+        """Wait while too much is on its way."""
+        if self.high:
+            await self.producer.link.publisher.room()
+            if self.producer.transactions is not None:
+                await self.producer.transactions.room()
 
     @property
     def size(self) -> int:
@@ -67,6 +86,8 @@ class Destination:
         numbers = range(info.partitions)
         self.places = [TP(info.topic, number) for number in numbers]
         self.subjects = [subject(info.prefix, info.topic, number) for number in numbers]
+        self.headers = info.headers(tombstone=False)
+        self.tombstone_headers = info.headers(tombstone=True)
 
 
 class Producer(base.Producer):
@@ -86,6 +107,8 @@ class Producer(base.Producer):
         self._linked = False
         self._waiting: deque[tuple[FutureMessage, Waiting]] = deque()
         self._sending: asyncio.Task[None] | None = None
+        self.transactions: TransactionManager | None = None
+        """Keeps what events send until they are finished; None: it is sent at once."""
         self._destinations: dict[str, Destination] = {}
         self._id_beginnings: dict[tuple[str, TP], str] = {}
 
@@ -94,6 +117,7 @@ class Producer(base.Producer):
         await self.link.acquire()
         self._linked = True
         quick_producer(self.app, self)
+        quiet_sends()
         await super().on_start()
 
     async def on_stop(self) -> None:
@@ -130,17 +154,78 @@ class Producer(base.Producer):
     ) -> Awaitable[RecordMetadata]:
         """Send a record; the result gives its place once JetStream has stored it.
 
+        In a transaction it is stored when the event is finished, so nobody can wait for it
+        there: the result is then there at once, with -1 as the offset that is not known yet.
+
         Raises SendFailed for what can never be sent, UnknownTopic.
         """
         # The id must be taken before anything is waited for: order within an event counts.
-        message_id = self._message_id(topic)
+        message = _current_input()
+        message_id = self._message_id(topic, message)
         destination = self._destinations.get(topic)
         if destination is None:
             destination = await self._find_destination(topic)
+        output = self._output(destination, key, value, partition, timestamp, headers, message_id)
+        return await self._send(destination, message, output)
+
+    async def send_watched(
+        self, topic: str, message: PendingMessage
+    ) -> "asyncio.Future[RecordMetadata]":
+        """Send a message for `Topic.send`, and tell Faust's sensors what becomes of it."""
+        record = _current_input()
+        message_id = self._message_id(topic, record)
+        destination = self._destinations.get(topic)
+        if destination is None:
+            destination = await self._find_destination(topic)
+        _, key, value, partition, timestamp, headers, *_ = message
+        key, value = cast(bytes | None, key), cast(bytes | None, value)
+        output = self._output(destination, key, value, partition, timestamp, headers, message_id)
+        sensors = self.app.sensors
+        state = sensors.on_send_initiated(
+            self, topic, message, len(key) if key else 0, len(value) if value else 0
+        )
+        metadata = output.result
+
+        def stored(sequence: int) -> RecordMetadata:
+            result: RecordMetadata = metadata(sequence)
+            sensors.on_send_completed(self, state, result)
+            return result
+
+        def failed(error: BaseException) -> None:
+            sensors.on_send_error(self, error, state)
+
+        output.result = stored
+        return await self._send(destination, record, output, failed)
+
+    async def _send(
+        self,
+        destination: Destination,
+        message: Input | None,
+        output: Output,
+        failed: Callable[[BaseException], None] | None = None,
+    ) -> "asyncio.Future[RecordMetadata]":
+        if message is not None and message.sent is not None and self.transactions is not None:
+            self.transactions.attach(message, output)
+            if destination.changelog:  # the table wants the offset, and waits for nothing
+                return self._later(output)
+            return _now(output.result(-1))
         publisher = self.link.publisher
         if publisher.full:
             await publisher.room()
-        return self._publish(destination, key, value, partition, timestamp, headers, message_id)
+        future: asyncio.Future[RecordMetadata] = publisher.publish(
+            output.subject,
+            output.payload,
+            output.block,
+            superseding=output.superseding,
+            vital=destination.vital,
+            result=output.result,
+            failed=failed,
+        )
+        return future
+
+    def _later(self, output: Output) -> "asyncio.Future[RecordMetadata]":
+        output.future = asyncio.get_running_loop().create_future()
+        return output.future
 
     async def send_and_wait(
         self,
@@ -260,7 +345,7 @@ class Producer(base.Producer):
     def _is_changelog(self, topic: str) -> bool:
         return topic in self.app.tables.changelog_topics
 
-    def _publish(
+    def _output(
         self,
         destination: Destination,
         key: bytes | None,
@@ -269,7 +354,7 @@ class Producer(base.Producer):
         timestamp: float | None,
         headers: HeadersArg | None,
         message_id: str | None,
-    ) -> "asyncio.Future[RecordMetadata]":
+    ) -> Output:
         info = destination.info
         if partition is None:
             partition = self._partition(info, key)
@@ -282,33 +367,31 @@ class Producer(base.Producer):
             self.app.on_produce_message.send(
                 key=key, value=value, partition=partition, timestamp=timestamp, headers=headers
             )
-        encoded = encode_headers(key, value, cast(Any, headers), timestamp)
-        if message_id is not None:
-            encoded.setdefault(MESSAGE_ID, message_id)
-        if value is None and info.compacted:
-            encoded["Nats-TTL"] = f"{max(1, round(info.tombstone_age))}s"
-        place = destination.places[partition]
-
-        def metadata(sequence: int) -> RecordMetadata:
-            return RecordMetadata(info.topic, partition, place, sequence, timestamp, None)
-
+        block = None
+        if value is not None and timestamp is None and not headers and not destination.headers:
+            block = encode_block(key, message_id)
+        if block is None:
+            encoded = encode_headers(key, value, cast(Any, headers), timestamp)
+            extra = destination.headers if value is not None else destination.tombstone_headers
+            encoded.update(extra)
+            if message_id is not None:
+                message_id = encoded.setdefault(MESSAGE_ID, message_id)
+            else:
+                message_id = encoded.get(MESSAGE_ID)
+            block = header_block(encoded)
         where = destination.subjects[partition]
         if info.keyed:
             where = f"{where}.{key_token(key)}"
-        future: asyncio.Future[RecordMetadata] = self.link.publisher.publish(
-            where,
-            value or b"",
-            encoded,
-            superseding=info.compacted,
-            vital=destination.vital,
-            result=metadata,
-        )
-        return future
+        place = destination.places[partition]
 
-    def _check_ownership(self, event: EventT[Any] | None) -> None:
+        def metadata(sequence: int) -> RecordMetadata:
+            return RecordMetadata(info.topic, place.partition, place, sequence, timestamp, None)
+
+        return Output(where, value or b"", block, message_id, info.compacted, metadata)
+
+    def _check_ownership(self, message: Input | None) -> None:
         """Raise Fenced if an event may not change tables any more: its partition has moved on."""
-        message = event.message if event is not None else None
-        if isinstance(message, Input) and message.generation_id != self._generation():
+        if message is not None and message.generation_id != self._generation():
             raise Fenced(f"{message.topic}[{message.partition}] is not ours any more")
 
     def _generation(self) -> int | None:
@@ -319,7 +402,7 @@ class Producer(base.Producer):
         signal = self.app.on_produce_message
         return any(True for _ in signal.iter_receivers(self.app))
 
-    def _message_id(self, topic: str) -> str | None:
+    def _message_id(self, topic: str, message: Input | None) -> str | None:
         """Return the id by which JetStream recognises this record if it is sent again.
 
         What follows from an input event is named after the input: by group, agent and the
@@ -328,14 +411,14 @@ class Producer(base.Producer):
         What follows from no event gets an id that nothing else has: only the bridge itself
         sends it again. Changes of a table carry none: their last one is the truth.
         """
-        event = current_event()
         known = self._destinations.get(topic)
         if known.changelog if known is not None else self._is_changelog(topic):
-            self._check_ownership(event)
+            self._check_ownership(message)
             return None
-        message = event.message if event is not None else None
-        if not isinstance(message, Input):
+        if message is None:
             return self.link.unique_id()
+        if message.sent is not None:
+            return None  # what a transaction stores, it stores once
         agent = current_agent()
         name = agent.name if agent is not None else ""
         outputs = message.outputs
@@ -350,6 +433,19 @@ class Producer(base.Producer):
     def _escaped(self, topic: str) -> str:
         known = self._destinations.get(topic)
         return escape(topic) if known is None else known.escaped
+
+
+def _current_input() -> Input | None:
+    """Return the record behind the event that is being worked on, if there is one."""
+    event: EventT[Any] | None = current_event()
+    message = event.message if event is not None else None
+    return message if isinstance(message, Input) else None
+
+
+def _now(result: RecordMetadata) -> "asyncio.Future[RecordMetadata]":
+    future: asyncio.Future[RecordMetadata] = asyncio.get_running_loop().create_future()
+    future.set_result(result)
+    return future
 
 
 def _look_at(future: "asyncio.Future[RecordMetadata]") -> None:

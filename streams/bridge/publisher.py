@@ -4,14 +4,17 @@ import asyncio
 import json
 import logging
 import re
+import secrets
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from nats.aio.client import Client
 
-from .errors import AccessDenied, BridgeError, SendFailed
-from .internals import parse_headers, subscribe_raw, unsubscribe_raw, write
+from .errors import BatchRefused, BridgeError, Fenced, SendFailed
+from .internals import subscribe_raw, unsubscribe_raw, write
+from .layout import header_block, parse_headers
+from .rights import Right
 
 logger = logging.getLogger(__name__)
 
@@ -20,8 +23,16 @@ ACK_SECONDS: Final = 5.0
 NOBODY_SECONDS: Final = 30.0
 """How long a subject may be without a stream (an election, a restart) before sending fails."""
 _TICK_SECONDS: Final = 0.5
+_TURNS: Final = 3
+"""Turns of the event loop that sending waits for more to come, as long as more comes."""
+_FEW: Final = 4
+"""Records in flight up to which the next is sent at once."""
 
-_REFUSED = re.compile(r'permissions violation for publish to "(.+?)"')
+BatchRecord = tuple[str, bytes, bytes]
+"""Subject, payload and header block of a record in an atomic batch."""
+_VERSION: Final = len(b"NATS/1.0\r\n")
+
+_STORED = re.compile(rb'^\{"stream":"[^"]*",(?:"domain":"[^"]*",)?"seq":(\d+)')
 
 
 class _InFlight:
@@ -29,6 +40,7 @@ class _InFlight:
 
     __slots__ = (
         "command",
+        "failed",
         "first_sent",
         "future",
         "result",
@@ -44,6 +56,7 @@ class _InFlight:
         command: bytes,
         future: "asyncio.Future[Any]",
         result: Callable[[int], Any],
+        failed: Callable[[BaseException], None] | None,
         superseding: bool,
         vital: bool,
         now: float,
@@ -52,6 +65,7 @@ class _InFlight:
         self.command = command
         self.future = future
         self.result = result
+        self.failed = failed
         self.superseding = superseding
         self.vital = vital
         self.sent = now
@@ -88,8 +102,9 @@ class Publisher:
         self._may_write = may_write
         self._in_flight: dict[int, _InFlight] = {}
         self._by_subject: defaultdict[str, list[int]] = defaultdict(list)
+        self._batches: dict[int, asyncio.Future[int]] = {}
         self._token = 0
-        self._inbox = ""
+        self._inbox = b""
         self._subscription = 0
         self._outgoing: list[bytes] = []
         self._changed: asyncio.Future[None] | None = None
@@ -98,8 +113,10 @@ class Publisher:
     async def start(self) -> None:
         """Begin to take acknowledgements; the client must be connected."""
         self._loop = asyncio.get_running_loop()
-        self._inbox = self.client.new_inbox() + "."
-        self._subscription = await subscribe_raw(self.client, self._inbox + "*", self._on_ack)
+        inbox = self.client.new_inbox() + "."
+        self._inbox = inbox.encode()
+        self._batch_prefix = f"{secrets.token_hex(8)}-"
+        self._subscription = await subscribe_raw(self.client, inbox + "*", self._on_ack)
         self._timer = self._loop.call_later(_TICK_SECONDS, self._tick)
 
     async def stop(self) -> None:
@@ -124,22 +141,25 @@ class Publisher:
         self,
         subject: str,
         payload: bytes,
-        headers: dict[str, str],
+        headers: dict[str, str] | bytes,
         *,
         superseding: bool = False,
         vital: bool = True,
         result: Callable[[int], Any] = int,
+        failed: Callable[[BaseException], None] | None = None,
     ) -> "asyncio.Future[Any]":
         """Send a record; the future gives `result(sequence)` once it is stored.
 
+        `headers` may be their block as it goes over the wire already.
+
         `superseding`: only the last record of this subject counts (compaction), so one that a
         later one has overtaken is not sent again and counts as stored with the later one.
-        Without `vital` only the future tells of a failure, and a subject without a stream is one
-        at once: the record was for somebody who has gone.
+        `failed` is called should it fail. Without `vital` only the future tells of a failure, and
+        a subject without a stream is one at once: the record was for somebody who has gone.
 
         Raises SendFailed at once for what the server would never take.
         """
-        block = header_block(headers)
+        block = headers if isinstance(headers, bytes) else header_block(headers)
         if len(block) + len(payload) > self.client.max_payload:
             raise SendFailed(
                 f"{subject}: {len(block) + len(payload)} bytes, but the server takes "
@@ -148,7 +168,7 @@ class Publisher:
         token = self._token = self._token + 1
         command = b"HPUB %b %b%d %d %d\r\n%b%b\r\n" % (
             subject.encode(),
-            self._inbox.encode(),
+            self._inbox,
             token,
             len(block),
             len(block) + len(payload),
@@ -158,12 +178,63 @@ class Publisher:
         loop = self._loop
         future: asyncio.Future[Any] = loop.create_future()
         self._in_flight[token] = _InFlight(
-            subject, command, future, result, superseding, vital, loop.time()
+            subject, command, future, result, failed, superseding, vital, loop.time()
         )
         if superseding:
             self._by_subject[subject].append(token)
         self._write(command)
         return future
+
+    async def publish_batch(self, records: Sequence[BatchRecord], *, explain: bool = False) -> int:
+        """Store records of one stream together or not at all; return the last one's sequence.
+
+        Their sequences follow each other without a gap. With `explain` the server tells which
+        record made it refuse the batch, at the price of an answer for each.
+
+        Raises BatchRefused if nothing was stored, TimeoutError if nobody knows whether it was,
+        Fenced if we must not write any more.
+        """
+        token = self._token = self._token + 1
+        name = f"{self._batch_prefix}{token}"
+        reply = b"%b%d" % (self._inbox, token)
+        last = len(records)
+        commands: list[bytes] = []
+        for number, (subject, payload, headers) in enumerate(records, 1):
+            marks = {"Nats-Batch-Id": name, "Nats-Batch-Sequence": str(number)}
+            if number == last:
+                marks["Nats-Batch-Commit"] = "1"
+            block = headers[:-2] + header_block(marks)[_VERSION:]
+            commands.append(
+                b"HPUB %b %b%d %d\r\n%b%b\r\n"
+                % (
+                    subject.encode(),
+                    reply + b" " if explain or number == last else b"",
+                    len(block),
+                    len(block) + len(payload),
+                    block,
+                    payload,
+                )
+            )
+        answer: asyncio.Future[int] = self._loop.create_future()
+        self._batches[token] = answer
+        try:
+            if not self._may_write():
+                raise Fenced("the lease is lost: nothing may be written")
+            write(self.client, b"".join(commands))
+            async with asyncio.timeout(ACK_SECONDS):
+                return await answer
+        finally:
+            del self._batches[token]
+
+    def _on_batch_answer(self, answer: "asyncio.Future[int]", payload: bytes) -> None:
+        if answer.done() or not payload:
+            return  # an empty one says that the batch has been begun
+        said = json.loads(payload)
+        error = said.get("error")
+        if error is None:
+            answer.set_result(int(said["seq"]))
+        else:
+            answer.set_exception(BatchRefused(error))
 
     async def room(self) -> None:
         """Wait until another record may be sent."""
@@ -183,6 +254,9 @@ class Publisher:
         now = self._loop.time()
         for token, record in self._in_flight.items():
             self._send_again(token, record, now)
+        for answer in self._batches.values():
+            if not answer.done():
+                answer.set_exception(TimeoutError("the connection was lost"))
 
     def fail(self, error: BridgeError) -> None:
         """Let every later `flush()` fail: something that had to be sent cannot be."""
@@ -203,33 +277,53 @@ class Publisher:
         for token in list(self._in_flight):
             self._fail(token, error, vital=False)
 
-    def refused(self, complaint: str) -> None:
-        """Take the server's complaint over a missing right: fail what it is about."""
-        match = _REFUSED.search(complaint.lower())  # nats-py lowers the text's case
-        if match is None:
-            return
-        for token, record in list(self._in_flight.items()):
-            if record.subject.lower() == match[1]:
-                self._fail(token, AccessDenied(f"no right to publish on {record.subject}"))
+    def refused(self, right: Right) -> bool:
+        """Fail what this missing right is about; False if that is nothing of ours.
+
+        The server complains once for each record. Without a right to hear acknowledgements
+        nothing can be sent at all.
+        """
+        if right == ("subscribe", f"{self._inbox.decode()}*"):
+            self.fail(right.denied())
+            return True
+        for token, record in self._in_flight.items():
+            if right == ("publish", record.subject):
+                self._fail(token, right.denied())
+                return True
+        return False
 
     def _write(self, command: bytes) -> None:
-        # What is sent within one turn of the event loop leaves in one system call.
+        if not self._outgoing and len(self._in_flight) <= _FEW and self._may_write():
+            write(self.client, command)  # nothing to be gained by waiting for more
+            return
         if not self._outgoing:
-            self._loop.call_soon(self._write_out)
+            self._loop.call_soon(self._write_out, _TURNS, 1)
         self._outgoing.append(command)
 
-    def _write_out(self) -> None:
-        outgoing, self._outgoing = self._outgoing, []
+    def _write_out(self, turns: int, seen: int) -> None:
+        # What is sent within one turn of the event loop leaves in one system call. Under load
+        # the next turns bring more, and system calls are a good part of what sending costs.
+        outgoing = self._outgoing
+        if turns and len(outgoing) > seen:
+            self._loop.call_soon(self._write_out, turns - 1, len(outgoing))
+            return
+        self._outgoing = []
         if self._may_write():
             write(self.client, b"".join(outgoing))
 
-    def _on_ack(self, subject: str, reply: str, header: bytes, payload: bytes) -> None:
+    def _on_ack(self, subject: bytes, reply: bytes, header: bytes, payload: bytes) -> None:
         token = int(subject[len(self._inbox) :])
         record = self._in_flight.get(token)
-        if record is None:
-            return  # stored before, and sent again meanwhile
+        if record is None:  # stored before, and sent again meanwhile; or a batch
+            if token in self._batches:
+                self._on_batch_answer(self._batches[token], payload)
+            return
         if not payload:
             self._on_status(token, record, header)
+            return
+        said = _STORED.match(payload)  # a good deal faster than reading the whole answer
+        if said is not None:
+            self._stored(token, record, int(said[1]))
             return
         answer = json.loads(payload)
         error = answer.get("error")
@@ -265,8 +359,9 @@ class Publisher:
 
     def _finish(self, token: int, record: _InFlight, sequence: int) -> None:
         del self._in_flight[token]
+        result = record.result(sequence)
         if not record.future.done():
-            record.future.set_result(record.result(sequence))
+            record.future.set_result(result)
         self._notify()
 
     def _fail(self, token: int, error: BridgeError, *, vital: bool = True) -> None:
@@ -276,6 +371,8 @@ class Publisher:
             tokens.remove(token)
             if not tokens:
                 del self._by_subject[record.subject]
+        if record.failed is not None:
+            record.failed(error)
         if not record.future.done():
             record.future.set_exception(error)
             record.future.exception()  # told by flush() too, so no "never retrieved"
@@ -306,9 +403,3 @@ class Publisher:
         if self._changed is None or self._changed.done():
             self._changed = self._loop.create_future()
         await asyncio.shield(self._changed)
-
-
-def header_block(headers: dict[str, str]) -> bytes:
-    """Return the bytes of a NATS header block; values must be free of line ends."""
-    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-    return b"NATS/1.0\r\n%b\r\n" % lines.encode("utf-8", "surrogateescape")

@@ -13,8 +13,10 @@ import nats.js.errors
 from nats.aio.client import Client
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, ReplayPolicy
 
-from .internals import parse_headers, subscribe_raw, unsubscribe_raw, write
-from .records import parse_delivery
+from .errors import AccessDenied
+from .internals import subscribe_raw, unsubscribe_raw, write
+from .layout import parse_headers
+from .records import split_delivery
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +37,7 @@ _DELETE: Final = "$JS.API.CONSUMER.DELETE"
 class Delivered(NamedTuple):
     """A record as delivered, not decoded yet."""
 
-    subject: str
+    subject: bytes
     sequence: int
     time: float
     """When it was stored, in seconds since 1970."""
@@ -72,6 +74,7 @@ class Reader:
         """Whether everything that was there at the last word from the server has arrived."""
         self._wake = wake
         self._consumer = ""
+        self._token = b""
         self._inbox = ""
         self._subscription = 0
         self._number = 0
@@ -84,7 +87,8 @@ class Reader:
 
     def open(self) -> None:
         """Begin to read, in the background."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._loop = asyncio.get_running_loop()
+        self._task = self._loop.create_task(self._run())
 
     async def close(self) -> None:
         """Stop reading and let the server forget the consumer."""
@@ -102,6 +106,14 @@ class Reader:
         if self._asked <= BATCH // 2:
             self._pull()
         return record
+
+    def take_all(self) -> list[Delivered]:
+        """Return all records that have arrived."""
+        records = list(self.buffer)
+        self.buffer.clear()
+        if self._asked <= BATCH // 2:
+            self._pull()
+        return records
 
     def restart(self) -> None:
         """Make the consumer anew: the connection was interrupted."""
@@ -121,7 +133,7 @@ class Reader:
                 await self._create()
                 pause = 0.05
                 await self._broken.wait()
-            except (nats.errors.Error, TimeoutError) as exc:
+            except (nats.errors.Error, TimeoutError, AccessDenied) as exc:
                 # Also a stream that is not there at the moment: elections, restarts.
                 log = logger.info if pause < 1.0 else logger.warning
                 log("%s: cannot read yet: %s", self.filter, exc or type(exc).__name__)
@@ -152,6 +164,7 @@ class Reader:
             ),
         )
         self._consumer = name
+        self._token = name.encode()
         self._number = 0
         self._asked = 0
         self.caught_up = not info.num_pending
@@ -188,27 +201,28 @@ class Reader:
         sent = write(self.client, b"%b %d\r\n%b\r\n" % (command.encode(), len(request), request))
         if sent:
             self._asked += room
-            self._heard = asyncio.get_running_loop().time()
+            self._heard = self._loop.time()
 
-    def _on_message(self, subject: str, reply: str, header: bytes, payload: bytes) -> None:
-        self._heard = asyncio.get_running_loop().time()
-        if not reply.startswith("$JS.ACK."):
+    def _on_message(self, subject: bytes, reply: bytes, header: bytes, payload: bytes) -> None:
+        self._heard = self._loop.time()
+        if not reply.startswith(b"$JS.ACK."):
             self._on_status(header)
             return
-        delivery = parse_delivery(reply)
-        if delivery.consumer != self._consumer or self._broken.is_set():
+        consumer, sequence, number, nanoseconds, pending = split_delivery(reply)
+        if consumer != self._token or self._broken.is_set():
             return
         self._number += 1
-        if delivery.number != self._number:
+        if number != self._number:
             logger.warning("%s: a delivery is missing; reading it again", self.filter)
             self._broken.set()
             return
         self._asked -= 1
-        sequence = delivery.sequence
         self.next_sequence = sequence + 1
-        self.highwater = sequence + delivery.pending + 1
-        self.caught_up = not delivery.pending
-        self.buffer.append(Delivered(subject, sequence, delivery.time, header, payload))
+        self.highwater = sequence + pending + 1
+        self.caught_up = not pending
+        self.buffer.append(
+            Delivered(subject, sequence, nanoseconds / 1_000_000_000, header, payload)
+        )
         if self._asked <= BATCH // 2:
             self._pull()
         self._wake()

@@ -79,13 +79,17 @@ def parse_delivery(reply: str) -> Delivery:
     The last parts are the same for servers with and without a JetStream domain, but for one
     random token at the end of the longer form.
     """
-    tokens = reply.split(".")
+    consumer, sequence, number, nanoseconds, pending = split_delivery(reply.encode())
+    return Delivery(consumer.decode(), sequence, number, nanoseconds / 1_000_000_000, pending)
+
+
+def split_delivery(reply: bytes) -> tuple[bytes, int, int, int, int]:
+    """Return what `parse_delivery` does, the time in nanoseconds: for those who read many."""
+    tokens = reply.split(b".")
     if len(tokens) == 9:
-        consumer, _, sequence, number, nanoseconds, pending = tokens[3:]
+        _, _, _, consumer, _, sequence, number, nanoseconds, pending = tokens
     elif len(tokens) >= 11:
         consumer, _, sequence, number, nanoseconds, pending = tokens[5:11]
     else:
         raise ValueError(f"not the reply subject of a delivery: {reply!r}")
-    return Delivery(
-        consumer, int(sequence), int(number), int(nanoseconds) / 1_000_000_000, int(pending)
-    )
+    return consumer, int(sequence), int(number), int(nanoseconds), int(pending)

@@ -1,6 +1,13 @@
-"""Topics as JetStream streams: declaring them, and finding out which there are."""
+"""Topics as JetStream streams: declaring them, and finding out which there are.
 
-import re
+A topic has a stream of its own, or all topics of a prefix share one. Sharing is what transactions
+need, as an atomic batch goes into a single stream; a stream of its own is what lets a topic have
+limits, and be looked at and moved, by itself. A prefix has the one or the other layout: the one
+of whoever declares its first topic.
+"""
+
+import json
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -15,8 +22,17 @@ from nats.js.api import (
     StreamInfo,
 )
 
-from .errors import AccessDenied, ConfigurationError, TopicMismatch
-from .layout import check_prefix, escape, stream_name
+from .errors import ConfigurationError, TopicMismatch
+from .layout import (
+    LIFETIME,
+    ROLLUP,
+    check_prefix,
+    description_subject,
+    escape,
+    shared_stream,
+    stream_name,
+    unescape,
+)
 
 _TOPIC: Final = "bridge.topic"
 _PREFIX: Final = "bridge.prefix"
@@ -28,7 +44,7 @@ _OWNER: Final = "bridge.owner"
 
 _NAME_IN_USE: Final = 10058
 _SUBJECTS_OVERLAP: Final = 10065
-_STREAM_NOT_FOUND: Final = 10059
+_WRONG_REVISION: Final = 10071
 
 TOMBSTONE_SECONDS: Final = 86_400
 """How long tombstones stay in a compacted topic, unless the topic says otherwise."""
@@ -57,6 +73,8 @@ class TopicSpec:
     """Seconds that a deleted key's tombstone stays in a compacted topic before it goes too."""
     owner: str = ""
     """Who declared it; kept in the stream's metadata."""
+    shared: bool = False
+    """Keep all topics of the prefix in one stream, as transactions need it."""
 
     def __post_init__(self) -> None:
         check_prefix(self.prefix)
@@ -64,6 +82,10 @@ class TopicSpec:
             raise ConfigurationError("a topic needs a name")
         if self.partitions < 1:
             raise ConfigurationError(f"topic {self.topic!r}: {self.partitions} partitions")
+        if self.shared and self.max_bytes:
+            raise ConfigurationError(
+                f"topic {self.topic!r}: max_bytes is not possible where topics share a stream"
+            )
 
 
 @dataclass(frozen=True)
@@ -90,6 +112,24 @@ class TopicInfo:
     """Seconds that a deleted key's tombstone stays."""
     created: str = ""
     """When its stream was made; another time means another stream."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether the topic shares its stream with the others of its prefix."""
+        return self.stream == shared_stream(self.prefix)
+
+    def headers(self, *, tombstone: bool) -> dict[str, str]:
+        """Return the headers that tell JetStream what to do with a record of this topic."""
+        lifetime = self.tombstone_age if tombstone and self.compacted else None
+        headers: dict[str, str] = {}
+        if self.shared:
+            if self.compacted:
+                headers[ROLLUP] = "sub"
+            if self.max_age:
+                lifetime = min(lifetime or self.max_age, self.max_age)
+        if lifetime:
+            headers[LIFETIME] = f"{max(1, round(lifetime))}s"
+        return headers
 
     @property
     def keyed(self) -> bool:
@@ -137,36 +177,124 @@ def _flag(value: bool) -> str:
     return "true" if value else "false"
 
 
+def shared_stream_config(spec: TopicSpec) -> StreamConfig:
+    """Return the configuration of the stream that all topics of a prefix share."""
+    return StreamConfig(
+        name=shared_stream(spec.prefix),
+        description=f"all topics of {spec.prefix}",
+        subjects=[f"{spec.prefix}.*.>"],
+        retention=RetentionPolicy.LIMITS,
+        discard=DiscardPolicy.OLD,
+        storage=StorageType(spec.storage),
+        num_replicas=spec.replicas,
+        duplicate_window=spec.duplicate_window,
+        allow_direct=True,
+        allow_msg_ttl=True,
+        allow_rollup_hdrs=True,
+        allow_atomic=True,
+        metadata={_PREFIX: spec.prefix},
+    )
+
+
 async def declare(js: JetStreamContext, spec: TopicSpec) -> TopicInfo:
-    """Create the stream of a topic, or check the one that is there; return what it is.
+    """Create a topic, or check the one that is there; return what it is.
 
     Idempotent, and safe when several processes do it at once. Limits of a topic that exists are
-    left as they are, as Kafka does.
+    left as they are, as Kafka does. A prefix whose topics share a stream gets its further topics
+    there too, whoever declares them.
 
     Raises TopicMismatch when a topic exists with other partitions or another layout,
     AccessDenied when the account may not create streams.
     """
     info = await lookup(js, spec.prefix, spec.topic)
     if info is None:
-        try:
-            info = topic_info(await js.add_stream(stream_config(spec)))
-        except nats.js.errors.APIError as exc:
-            if exc.err_code == _SUBJECTS_OVERLAP:
-                raise TopicMismatch(
-                    f"topic {spec.topic!r}: another stream takes subjects below "
-                    f"{spec.prefix}.{escape(spec.topic)} already"
-                ) from exc
-            if exc.err_code != _NAME_IN_USE:
-                raise ConfigurationError(f"topic {spec.topic!r}: {exc.description}") from exc
-            info = await lookup(js, spec.prefix, spec.topic)  # somebody was faster
-        except nats.errors.TimeoutError as exc:
-            raise _no_answer(js, f"create topic {spec.topic!r}") from exc
-    if info is None:
-        raise TopicMismatch(
-            f"stream {stream_name(spec.prefix, spec.topic)!r} exists but is not a topic"
-        )
+        if spec.shared or await _has_shared_stream(js, spec.prefix):
+            info = await _declare_shared(js, spec)
+        else:
+            info = await _declare_own(js, spec)
     _verify(spec, info)
     return info
+
+
+async def _declare_own(js: JetStreamContext, spec: TopicSpec) -> TopicInfo:
+    name = stream_name(spec.prefix, spec.topic)
+    info = await _add_stream(js, spec, stream_config(spec))
+    topic = topic_info(info) if info is not None else await lookup(js, spec.prefix, spec.topic)
+    if topic is None:
+        raise TopicMismatch(f"stream {name!r} exists but is not a topic")
+    return topic
+
+
+async def _add_stream(
+    js: JetStreamContext, spec: TopicSpec, config: StreamConfig
+) -> StreamInfo | None:
+    """Create a stream; None if there is one of that name with another configuration."""
+    try:
+        return await js.add_stream(config)
+    except nats.js.errors.APIError as exc:
+        if exc.err_code == _SUBJECTS_OVERLAP:
+            raise TopicMismatch(
+                f"topic {spec.topic!r}: another stream takes subjects below {spec.prefix} already"
+                + (
+                    "; a prefix that has topics in streams of their own cannot have transactions: "
+                    "give the app another prefix"
+                    if spec.shared
+                    else ""
+                )
+            ) from exc
+        if exc.err_code != _NAME_IN_USE:
+            raise ConfigurationError(f"topic {spec.topic!r}: {exc.description}") from exc
+        return None  # somebody was faster
+    except nats.errors.TimeoutError as exc:
+        raise TimeoutError(f"topic {spec.topic!r} was not created in time") from exc
+
+
+async def _has_shared_stream(js: JetStreamContext, prefix: str) -> bool:
+    try:
+        info = await js.stream_info(shared_stream(prefix))
+    except nats.js.errors.NotFoundError:
+        return False
+    except nats.errors.TimeoutError as exc:
+        raise TimeoutError(f"the topics of {prefix!r} were not found in time") from exc
+    return bool(info.config.allow_atomic)
+
+
+async def _declare_shared(js: JetStreamContext, spec: TopicSpec) -> TopicInfo:
+    if not await _has_shared_stream(js, spec.prefix):
+        await _add_stream(js, spec, shared_stream_config(spec))
+    description = {
+        "partitions": spec.partitions,
+        "compacted": spec.compacted,
+        "key_in_subject": spec.key_in_subject or spec.compacted,
+        "max_age": spec.max_age,
+        "tombstone_age": spec.tombstone_age,
+        "owner": spec.owner,
+    }
+    try:
+        await js.publish(
+            description_subject(spec.prefix, spec.topic),
+            json.dumps(description).encode(),
+            stream=shared_stream(spec.prefix),
+            headers={"Nats-Expected-Last-Subject-Sequence": "0"},
+        )
+    except nats.js.errors.APIError as exc:
+        if exc.err_code != _WRONG_REVISION:  # somebody was faster
+            raise ConfigurationError(f"topic {spec.topic!r}: {exc.description}") from exc
+    except nats.errors.TimeoutError as exc:
+        raise TimeoutError(f"topic {spec.topic!r} was not created in time") from exc
+    info = await lookup(js, spec.prefix, spec.topic)
+    if info is None:
+        raise TopicMismatch(f"topic {spec.topic!r} was removed while it was created")
+    return info
+
+
+async def remove(js: JetStreamContext, info: TopicInfo) -> None:
+    """Delete a topic with all its records."""
+    if not info.shared:
+        await js.delete_stream(info.stream)
+        return
+    await js.purge_stream(info.stream, subject=f"{info.prefix}.{escape(info.topic)}.>")
+    await js.purge_stream(info.stream, subject=description_subject(info.prefix, info.topic))
 
 
 def _verify(spec: TopicSpec, info: TopicInfo) -> None:
@@ -188,17 +316,38 @@ async def lookup(js: JetStreamContext, prefix: str, topic: str) -> TopicInfo | N
     try:
         return topic_info(await js.stream_info(stream_name(prefix, topic)))
     except nats.js.errors.NotFoundError:
+        return await _lookup_shared(js, prefix, topic)
+    except nats.errors.TimeoutError as exc:
+        raise TimeoutError(f"topic {topic!r} was not found in time") from exc
+
+
+async def _lookup_shared(js: JetStreamContext, prefix: str, topic: str) -> TopicInfo | None:
+    stream = shared_stream(prefix)
+    try:
+        info = await js.stream_info(stream)
+        message = await js.get_last_msg(stream, description_subject(prefix, topic))
+    except nats.js.errors.NotFoundError:
         return None
     except nats.errors.TimeoutError as exc:
-        raise _no_answer(js, f"look up topic {topic!r}") from exc
+        raise TimeoutError(f"topic {topic!r} was not found in time") from exc
+    return _described(prefix, topic, info, message.data or b"")
 
 
-def _no_answer(js: JetStreamContext, what: str) -> AccessDenied | TimeoutError:
-    # A missing right shows in no answer, only in an error on the connection.
-    error = js._nc.last_error
-    if error is not None and re.search("permissions violation", str(error), re.IGNORECASE):
-        return AccessDenied(f"no right to {what}: {error}")
-    return TimeoutError(f"JetStream did not answer in time: {what}")
+def _described(prefix: str, topic: str, info: StreamInfo, description: bytes) -> TopicInfo:
+    said: dict[str, Any] = json.loads(description)
+    return TopicInfo(
+        topic=topic,
+        prefix=prefix,
+        stream=shared_stream(prefix),
+        first_offset=info.state.first_seq,
+        last_offset=info.state.last_seq,
+        created=_created(info),
+        **said,
+    )
+
+
+def _created(info: StreamInfo) -> str:
+    return info.created.isoformat() if info.created else ""
 
 
 def topic_info(info: StreamInfo) -> TopicInfo | None:
@@ -221,7 +370,7 @@ def topic_info(info: StreamInfo) -> TopicInfo | None:
         last_offset=info.state.last_seq,
         max_age=info.config.max_age or None,
         tombstone_age=float(metadata.get(_TOMBSTONE_AGE, TOMBSTONE_SECONDS)),
-        created=info.created.isoformat() if info.created else "",
+        created=_created(info),
     )
 
 
@@ -233,4 +382,25 @@ async def describe(js: JetStreamContext, prefix: str) -> list[TopicInfo]:
         offset += len(page)
         found = (topic_info(info) for info in page)
         topics += [topic for topic in found if topic is not None and topic.prefix == prefix]
+    topics += await _describe_shared(js, prefix)
     return sorted(topics, key=lambda topic: topic.topic)
+
+
+async def _describe_shared(js: JetStreamContext, prefix: str) -> list[TopicInfo]:
+    stream = shared_stream(prefix)
+    try:
+        info = await js.stream_info(stream, subjects_filter=f"{prefix}.>")
+    except nats.js.errors.NotFoundError:
+        return []
+    counts: Counter[str] = Counter()
+    for subject, count in (info.state.subjects or {}).items():
+        counts[subject.split(".", 2)[1]] += count
+    base = description_subject(prefix, "")
+    topics: list[TopicInfo] = []
+    for subject in info.state.subjects or {}:
+        if subject.startswith(base):
+            token = subject.removeprefix(base)
+            message = await js.get_last_msg(stream, subject)
+            topic = _described(prefix, unescape(token), info, message.data or b"")
+            topics.append(replace(topic, messages=counts[token]))
+    return topics

@@ -5,12 +5,11 @@ from typing import Any, ClassVar
 import nats.aio.client
 from faust.transport import base
 from faust.types import AppT
-from faust.types.transports import ConductorT, ConsumerT, ProducerT
+from faust.types.transports import ConductorT, ConsumerT, ProducerT, TransactionManagerT
 from mode import ServiceT
 from yarl import URL
 
-from . import conductor, consumer, producer
-from .errors import ConfigurationError
+from . import conductor, consumer, producer, transactions
 from .link import Link
 
 
@@ -21,14 +20,10 @@ class Transport(base.Transport):
     Producer: ClassVar[type[ProducerT]] = producer.Producer
     Fetcher: ClassVar[type[ServiceT]] = consumer.Fetcher
     Conductor: ClassVar[type[ConductorT]] = conductor.Conductor
+    TransactionManager: ClassVar[type[TransactionManagerT]] = transactions.TransactionManager
 
     driver_version = f"nats-py={nats.aio.client.__version__}"
 
     def __init__(self, url: list[URL], app: AppT, **kwargs: Any) -> None:
         super().__init__(url, app, **kwargs)
-        if str(getattr(app.conf.processing_guarantee, "value", "")) == "exactly_once":
-            raise ConfigurationError(
-                'processing_guarantee="exactly_once" is not supported; "at_least_once" with '
-                "JetStream's de-duplication is (see the bridge's README)"
-            )
         self.link = Link.of(app, list(url))

@@ -25,11 +25,15 @@ app = faust.App(
     stream_recovery_delay=0.0,
     processing_guarantee=os.environ.get("GUARANTEE", "at_least_once"),
     producer_threaded=bool(os.environ.get("THREADED")),
+    topic_allow_declare=not os.environ.get("DECLARED"),
 )
 first = app.topic("first", key_serializer="raw", value_serializer="raw")
 second = app.topic("second", key_serializer="raw", value_serializer="raw")
 third = app.topic("third", key_serializer="raw", value_serializer="raw")
+counted = app.topic("counted", key_serializer="raw", value_serializer="raw")
 seen = app.Table("seen", key_type=bytes, value_type=bytes)
+
+counts = app.Table("counts", default=int, key_type=bytes, value_type=int)
 
 
 @app.agent(first, name="one", concurrency=int(os.environ.get("CONCURRENCY", "1")))
@@ -49,6 +53,14 @@ async def two(stream: StreamT[Any]) -> None:
         await third.send(key=key, value=value + b"2")
 
 
+@app.agent(third, name="three")
+async def three(stream: StreamT[Any]) -> None:
+    """Count what each key has sent so far: what is worked on twice shows."""
+    async for key, value in stream.items():
+        counts[key] += 1
+        await counted.send(key=key, value=value + b":%d" % counts[key])
+
+
 if __name__ == "__main__":
-    sys.argv = ["chain", "worker", "--without-web", "-l", "info"]
+    sys.argv = ["chain", "worker", "--without-web", "-l", os.environ.get("LEVEL", "info")]
     app.main()

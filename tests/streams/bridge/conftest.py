@@ -7,8 +7,7 @@ import secrets
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +18,10 @@ from nats.aio.client import Client
 from mocks.servers import NatsServer
 from streams.bridge.connection import connect, parse_url
 
-DEADLINE = 30.0
+from .feed import Feed
+from .waiting import DEADLINE, until
 
-
-async def until(condition: Callable[[], Any], what: str = "", deadline: float = DEADLINE) -> Any:
-    """Wait until `condition()` (or what it returns, awaited) is true; return it."""
-    end = time.monotonic() + deadline
-    while True:
-        result = condition()
-        if isinstance(result, Awaitable):
-            result = await result
-        if result:
-            return result
-        if time.monotonic() > end:
-            raise AssertionError(f"never happened: {what or condition}")
-        await asyncio.sleep(0.02)
+__all__ = ["DEADLINE", "Worker", "running", "until"]
 
 
 @pytest.fixture
@@ -48,6 +36,36 @@ def own_server(tmp_path: Path) -> Iterator[NatsServer]:
     """A server for tests that break it."""
     with NatsServer(tmp_path / "own") as server:
         yield server
+
+
+class Configured(NatsServer):
+    """A server with more configuration."""
+
+    def __init__(self, data_dir: Path, more: str) -> None:
+        super().__init__(data_dir)
+        self.more = more
+
+    def config(self) -> str:
+        return super().config() + self.more
+
+    def url_for(self, login: str) -> str:
+        """Return the URL with a login, quoted already if need be."""
+        return self.url.replace("://", f"://{login}@")
+
+
+Serve = Callable[[str], Configured]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Start servers with more configuration; they end with the test."""
+    with contextlib.ExitStack() as stack:
+
+        def start(more: str) -> Configured:
+            folder = tmp_path / f"nats-{secrets.token_hex(3)}"
+            return stack.enter_context(Configured(folder, more))
+
+        yield start
 
 
 @pytest.fixture
@@ -91,12 +109,16 @@ class Worker:
         self.log = log
         with log.open("ab") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", f"tests.streams.bridge.{module}"],
+                [sys.executable, "-m", *self.command(module)],
                 env=os.environ | env,
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 cwd=Path(__file__).resolve().parents[3],
             )
+
+    def command(self, module: str) -> list[str]:
+        """Return the arguments to `python -m`."""
+        return [f"tests.streams.bridge.{module}"]
 
     @property
     def output(self) -> str:
@@ -136,3 +158,11 @@ def start_worker(prefix: str, nats_url: str, tmp_path: Path) -> Iterator[Callabl
     for worker in workers:
         if worker.process.poll() is None:
             worker.kill()
+
+
+@pytest.fixture
+async def feed(client: Client, prefix: str) -> AsyncIterator[Feed]:
+    feed = Feed(client, prefix)
+    await feed.start()
+    yield feed
+    await feed.publisher.stop()

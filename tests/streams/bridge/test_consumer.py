@@ -14,7 +14,6 @@ import aiohttp
 import pytest
 from faust.types import StreamT
 from nats.aio.client import Client
-from yarl import URL
 
 from mocks.servers import NatsServer
 from streams.bridge import decode
@@ -206,10 +205,7 @@ async def test_undecodable_records_do_not_hold_up_commits(
         await until(lambda: app.consumer._committed_offset.get(("mixed", 0)) == 3)
 
 
-async def test_exactly_once_and_threads_are_refused(new_app: NewApp) -> None:
-    app = new_app(processing_guarantee="exactly_once")
-    with pytest.raises(Exception, match="exactly_once"):
-        app.transport  # noqa: B018
+async def test_a_producer_thread_is_refused(new_app: NewApp) -> None:
     app = new_app(producer_threaded=True)
     with pytest.raises(Exception, match="producer_threaded"):
         app.producer  # noqa: B018
@@ -255,9 +251,7 @@ async def test_outputs_are_named_after_their_input_unless_the_sender_names_them(
 
 
 async def test_stopping_ends_without_a_server(own_server: NatsServer, new_app: NewApp) -> None:
-    app = new_app(url=own_server.url)
-    app.conf.broker = [URL(f"{own_server.url}?prefix=x&drain=0.5")]
-    app.conf.broker_consumer = app.conf.broker_producer = app.conf.broker
+    app = new_app(broker=f"{own_server.url}?prefix=x&drain=0.5")
     topic = app.topic("in", value_type=int)
     got: list[int] = []
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import inspect
+import io
 import itertools
+import logging
 from typing import Any
 
 import faust.app.base
@@ -18,18 +20,20 @@ import nats.aio.client
 import nats.aio.subscription
 import nats.protocol.parser
 import pytest
+from faust.utils.terminal import Spinner, SpinnerHandler
 from hypothesis import given
 from hypothesis import strategies as st
 from nats.aio.client import Client
 
 from streams.bridge.internals import (
     FastParser,
-    parse_headers,
+    quiet_sends,
     step,
     subscribe_raw,
     unsubscribe_raw,
     write,
 )
+from streams.bridge.layout import parse_headers
 
 from .conftest import until
 
@@ -91,15 +95,25 @@ def test_our_parser_sees_what_nats_pys_sees(commands: list[bytes], cuts: list[in
     assert ours.seen == theirs.seen
 
 
+async def test_complaints_over_rights_keep_the_case_of_their_subject() -> None:
+    told: list[str] = []
+    recorder = Recorder()
+    parser = FastParser(recorder, told.append)
+    for chunk in (b"PING\r\n-ERR 'Permissions Viol", b'ation for Publish to "A.b"\'\r\nPONG\r\n'):
+        await parser.parse(chunk)
+    assert told == ['Permissions Violation for Publish to "A.b"']
+    assert recorder.seen == [("ping",), ("pong",)]
+
+
 async def test_raw_subscriptions_and_writes(client: Client, prefix: str) -> None:
-    got: list[tuple[str, str, bytes, bytes]] = []
+    got: list[tuple[bytes, bytes, bytes, bytes]] = []
     number = await subscribe_raw(client, f"{prefix}.*", lambda *args: got.append(args))
     await client.publish(f"{prefix}.a", b"1", reply="r", headers={"X": "y"})
     assert write(client, b"PUB %b.b 1\r\n2\r\n" % prefix.encode())
     await until(lambda: len(got) == 2)
     assert sorted(got) == [
-        (f"{prefix}.a", "r", b"NATS/1.0\r\nX: y\r\n\r\n", b"1"),
-        (f"{prefix}.b", "", b"", b"2"),
+        (f"{prefix}.a".encode(), b"r", b"NATS/1.0\r\nX: y\r\n\r\n", b"1"),
+        (f"{prefix}.b".encode(), b"", b"", b"2"),
     ]
     await unsubscribe_raw(client, number)
     await client.publish(f"{prefix}.c", b"3")
@@ -165,8 +179,13 @@ def source(thing: Any) -> str:
 
 def test_what_we_replace_in_nats_py_is_still_there() -> None:
     client = Client()
-    for name in ("_ps", "_sid", "_subs", "_transport"):
+    for name in ("_ps", "_sid", "_subs", "_transport", "_connect_command", "_server_info"):
         assert hasattr(client, name)
+    introduction = source(nats.aio.client.Client._process_connect_init)
+    assert introduction.index('"tls_required" in self._server_info') < introduction.index(
+        "self._connect_command()"
+    )
+    assert "_connect_command" not in vars(client)
     assert "self._sid += 1" in source(nats.aio.client.Client.subscribe)
     assert "self._ps.parse" in source(nats.aio.client.Client._read_loop)
     assert "self.buf = bytearray()" in source(nats.protocol.parser.Parser.reset)
@@ -208,3 +227,22 @@ def test_what_we_replace_in_faust_is_still_there() -> None:
     assert "_fetcher.stop()" in source(faust.app.base.App._stop_fetcher)
     assert "_stop_fetcher" in source(faust.app.base.App._stop_consumer)
     assert hasattr(faust.streams, "current_event")
+
+
+def test_no_log_record_is_built_for_a_send_that_nobody_reads() -> None:
+    root, sends = logging.getLogger(), logging.getLogger("faust.topics")
+    spins = SpinnerHandler(Spinner(file=io.StringIO()), level=logging.DEBUG)
+    shows = logging.StreamHandler(io.StringIO())
+    shows.setLevel(logging.WARNING)
+    others, level = root.handlers[:], root.level
+    root.handlers[:] = [spins, shows]
+    root.setLevel(logging.DEBUG)
+    try:
+        assert sends.isEnabledFor(logging.DEBUG)
+        quiet_sends()
+        assert not sends.isEnabledFor(logging.INFO)
+        assert sends.isEnabledFor(logging.WARNING)
+    finally:
+        sends.setLevel(logging.NOTSET)
+        root.handlers[:] = others
+        root.setLevel(level)

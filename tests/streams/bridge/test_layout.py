@@ -8,23 +8,24 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from streams.bridge.errors import ConfigurationError
-from streams.bridge.internals import parse_headers
 from streams.bridge.layout import (
     KEY_TOKEN_MAX,
     Place,
     check_prefix,
+    decode_block,
     decode_headers,
     encode_headers,
     escape,
+    header_block,
     key_token,
     murmur2,
+    parse_headers,
     parse_subject,
     partition_for,
     stream_name,
     subject,
     unescape,
 )
-from streams.bridge.publisher import header_block
 
 TOKEN = re.compile(r"[A-Za-z0-9_=-]+")
 names = st.text(st.characters(codec="utf-8"), min_size=1)
@@ -115,7 +116,9 @@ def test_records_survive_the_wire(
     assume(all(name != "Nats-Msg-Id" for name, _ in headers))
     encoded = encode_headers(key, value, headers, timestamp)
     assert all(text.isascii() and text.isprintable() for text in encoded.values())
-    content = decode_headers(parse_headers(header_block(encoded)), value or b"")
+    block = header_block(encoded)
+    content = decode_headers(parse_headers(block), value or b"")
+    assert decode_block(block, value or b"") == content
     assert content == (key, value, headers, timestamp, None)
 
 

@@ -11,6 +11,7 @@ from streams.bridge.connection import connect, parse_url
 from streams.bridge.errors import AccessDenied, BridgeError, Fenced, SendFailed
 from streams.bridge.layout import subject
 from streams.bridge.publisher import Publisher
+from streams.bridge.rights import Right
 from streams.bridge.topics import TopicSpec, declare
 
 from .conftest import until
@@ -133,14 +134,14 @@ async def test_a_missing_right_is_named(own_server: NatsServer, prefix: str) -> 
         + 'authorization { users: [{ user: u, password: p, permissions: { publish: "_INBOX.>" }}]}'
     )
     own_server.start()
-    complaints: list[Exception] = []
+    complaints: list[Right] = []
     url = own_server.url.replace("://", "://u:p@")
-    client = await connect(parse_url(url), name="test", on_error=complaints.append)
+    client = await connect(parse_url(url), name="test", on_denied=complaints.append)
     publisher = Publisher(client)
     await publisher.start()
     future = publisher.publish(subject(prefix, "Topic", 0), b"", {})
     await until(lambda: complaints)
-    publisher.refused(str(complaints[0]))
+    assert publisher.refused(complaints[0])
     with pytest.raises(AccessDenied, match="Topic"):
         await future
     await publisher.stop()

@@ -1,0 +1,279 @@
+"""Exactly once: what finished events have sent is stored together with their offsets."""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from faust.transport import consumer as faust_consumer
+from faust.types import TP
+
+from .bucket import WRONG_REVISION
+from .errors import BatchRefused, BridgeError, Fenced, SendFailed
+from .inputs import Input, Output
+from .layout import Place
+from .publisher import BatchRecord
+
+if TYPE_CHECKING:
+    from .consumer import Consumer
+    from .link import Link
+    from .offsets import Offsets
+
+logger = logging.getLogger(__name__)
+
+RECORDS_MAX: Final = 1_000
+"""Records that nats-server takes in one atomic batch."""
+BYTES_MAX: Final = 8 * 1024 * 1024
+"""Payload past which a batch takes no further event."""
+PENDING_MAX: Final = 4_096
+"""Outputs not stored yet above which no more input is handed on."""
+
+_INCOMPLETE: Final = 10176
+_DUPLICATE: Final = 10201
+_UNCERTAIN: Final = (*WRONG_REVISION, _INCOMPLETE, 10158)
+
+
+@dataclass
+class _Batch:
+    """What is stored at one go: outputs of finished events, and the offsets up to them."""
+
+    offsets: dict[TP, int] = field(default_factory=dict)
+    outputs: list[Output] = field(default_factory=list)
+    bytes: int = 0
+
+    def has_room(self, outputs: list[Output], tp: TP) -> bool:
+        """Say whether an event's outputs fit in, beside the offsets."""
+        records = len(self.outputs) + len(outputs) + len({*self.offsets, tp})
+        return records <= RECORDS_MAX and self.bytes < BYTES_MAX
+
+    def add(self, message: Input, outputs: list[Output]) -> None:
+        """Take in a finished event."""
+        self.offsets[message.tp] = message.offset + 1
+        self.outputs += outputs
+        self.bytes += sum(len(output.payload) for output in outputs)
+
+
+class TransactionManager(faust_consumer.TransactionManager):
+    """Keeps what events send until they are finished, then stores it with their offsets.
+
+    Offsets, outputs and changes of tables go into one atomic batch. Each offset is written on
+    condition that it is still the one that this worker has claimed: a worker that has lost a
+    partition can store nothing more for it, and an event that is worked on again has left
+    nothing behind from the first time.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.link: Link = cast(Any, self.transport).link
+        self.pending = 0
+        """Outputs that are not stored yet."""
+        self._open: defaultdict[TP, dict[int, Input]] = defaultdict(dict)
+        self._storing: asyncio.Task[bool] | None = None
+        self._room = asyncio.Event()
+
+    # -- events
+
+    def begin(self, message: Input) -> None:
+        """Keep what follows from an input until it is finished."""
+        message.sent = []
+        self._open[message.tp][message.offset] = message
+
+    def take_back(self, message: Input) -> None:
+        """Undo `begin`: the record was not delivered after all."""
+        message.sent = None
+        self._open[message.tp].pop(message.offset, None)
+
+    def attach(self, message: Input, output: Output) -> None:
+        """Keep an output until the event that sent it is finished."""
+        assert message.sent is not None  # noqa: S101 - the caller has looked
+        message.sent.append(output)
+        self.pending += 1
+
+    def forget(self, tp: TP | None = None) -> None:
+        """Drop what is not stored, of one partition or of all: it will be worked on again."""
+        if tp is None:
+            if self._storing is not None:
+                self._storing.cancel()
+            self._open.clear()
+        else:
+            self._open.pop(tp, None)
+        self._count()
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits to be stored that nothing more should be begun."""
+        return self.pending >= PENDING_MAX
+
+    async def room(self) -> None:
+        """Wait until there is less to be stored."""
+        while self.full:
+            self._room.clear()
+            await self._room.wait()
+
+    def _count(self) -> None:
+        self.pending = sum(
+            len(message.sent or ()) for inputs in self._open.values() for message in inputs.values()
+        )
+        self._room.set()
+
+    # -- what Faust tells
+
+    async def on_rebalance(
+        self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP]
+    ) -> None:
+        """Do nothing: a claim, not a producer of its own, is what fences a partition."""
+
+    async def commit(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
+        """Store what is finished up to these offsets; False if the partitions were lost.
+
+        Waits for as long as the server stays away. What is being stored goes on being stored
+        though the caller is cancelled.
+        """
+        while self._storing is not None and not self._storing.done():
+            await asyncio.wait([self._storing])
+        storing = self._storing = asyncio.get_running_loop().create_task(self._store(offsets))
+        await asyncio.wait([storing])
+        return not storing.cancelled() and storing.result()
+
+    async def on_stop(self) -> None:
+        """Give up what is not stored; it will be worked on again."""
+        self.forget()
+
+    # -- storing
+
+    async def _store(self, offsets: Mapping[TP, int]) -> bool:
+        try:
+            for batch in self._batches(offsets):
+                await self._store_batch(batch)
+        except Fenced as exc:
+            logger.warning("%s", exc)
+            cast("Consumer", self.consumer).fenced()
+            return False
+        except BridgeError as exc:
+            self.link.publisher.fail(exc)
+            return False
+        return True
+
+    def _batches(self, offsets: Mapping[TP, int]) -> Iterator[_Batch]:
+        """Cut what is finished into batches that the server takes, events whole and in order."""
+        batch = _Batch()
+        for tp, offset in offsets.items():
+            for message in [m for o, m in self._open[tp].items() if o < offset]:
+                outputs = message.sent or []
+                if not batch.has_room(outputs, tp):
+                    if batch.offsets:
+                        yield batch
+                    batch = _Batch()
+                    if not batch.has_room(outputs, tp):
+                        raise SendFailed(
+                            f"{tp.topic}[{tp.partition}] {message.offset}: the event sends "
+                            f"{len(outputs)} records; {RECORDS_MAX - 1} fit into a transaction"
+                        )
+                batch.add(message, outputs)
+            # What follows from no event of ours, a record that nobody wanted for instance.
+            if batch.offsets.get(tp, 0) < offset:
+                batch.offsets[tp] = offset
+        if batch.offsets:
+            yield batch
+
+    async def _store_batch(self, batch: _Batch) -> None:
+        outputs = _last_of_each(batch.outputs)
+        explain = False
+        while True:
+            places = {Place(*tp): offset for tp, offset in batch.offsets.items()}
+            records: list[BatchRecord] = [
+                self._offsets.prepare(place, offset) for place, offset in places.items()
+            ]
+            records += [(output.subject, output.payload, output.block) for output in outputs]
+            try:
+                last = await self.link.publisher.publish_batch(records, explain=explain)
+            except BatchRefused as exc:
+                if exc.code == _DUPLICATE:
+                    outputs = await self._without_duplicates(outputs)
+                    continue
+                if not exc.may_pass and exc.code not in _UNCERTAIN:
+                    raise SendFailed(f"a transaction was refused: {exc}") from exc
+                logger.info("transaction: %s; trying again", exc)
+                explain = exc.code == _INCOMPLETE
+            except TimeoutError as exc:
+                logger.info("transaction: %s; looking whether it is stored", exc or "no answer")
+            else:
+                self._stored(batch, outputs, places, last - len(records) + 1)
+                return
+            first = await self._find(places)
+            if first is not None:
+                self._stored(batch, outputs, places, first)
+                return
+            await asyncio.sleep(0.1)
+
+    async def _find(self, places: Mapping[Place, int]) -> int | None:
+        """Return the sequence of a batch's first record if it is stored after all."""
+        place, offset = next(iter(places.items()))
+        try:
+            return await self._offsets.find(place, offset)
+        except TimeoutError:
+            return None
+
+    def _stored(
+        self, batch: _Batch, outputs: list[Output], places: Mapping[Place, int], first: int
+    ) -> None:
+        for sequence, (place, offset) in enumerate(places.items(), first):
+            self._offsets.stored(place, offset, sequence)
+        sequences = {
+            output.subject: sequence for sequence, output in enumerate(outputs, first + len(places))
+        }
+        for output in batch.outputs:
+            if output.future is not None and not output.future.done():
+                output.future.set_result(output.result(sequences.get(output.subject, -1)))
+        for tp, offset in batch.offsets.items():
+            inputs = self._open[tp]
+            for done in [number for number in inputs if number < offset]:
+                inputs.pop(done).sent = None  # what it still sends is for itself
+        self._count()
+
+    async def _without_duplicates(self, outputs: list[Output]) -> list[Output]:
+        """Leave out what is stored already under the message id that its sender chose."""
+        kept: list[Output] = []
+        for output in outputs:
+            if output.message_id is not None and await self._is_stored(output):
+                continue
+            kept.append(output)
+        return kept
+
+    async def _is_stored(self, output: Output) -> bool:
+        """Ask with a batch that cannot succeed: ids are looked at before the condition."""
+        impossible = b"Nats-Expected-Last-Subject-Sequence: %d\r\n\r\n" % (2**62)
+        record = (output.subject, output.payload, output.block[:-2] + impossible)
+        while True:
+            try:
+                await self.link.publisher.publish_batch([record])
+            except BatchRefused as exc:
+                return exc.code == _DUPLICATE
+            except TimeoutError:
+                await asyncio.sleep(0.1)
+
+    @property
+    def _offsets(self) -> "Offsets":
+        offsets = cast("Consumer", self.consumer).offsets
+        if offsets is None:
+            raise Fenced("not in the group yet")
+        return offsets
+
+
+def _last_of_each(outputs: list[Output]) -> list[Output]:
+    """Return what has to be stored: of a superseded key the last, of a message id the first."""
+    last = {output.subject: output for output in outputs if output.superseding}
+    ids: set[str] = set()
+    kept: list[Output] = []
+    for output in outputs:
+        if output.superseding and last[output.subject] is not output:
+            continue
+        name = output.message_id
+        if name is not None:
+            if name in ids:
+                continue
+            ids.add(name)
+        kept.append(output)
+    return kept

@@ -1,0 +1,87 @@
+"""Numbered records for the chain of `chain.py`, and a look at what became of them."""
+
+from nats.aio.client import Client
+
+from streams.bridge.layout import encode_headers, partition_for, subject
+from streams.bridge.publisher import Publisher
+from streams.bridge.records import Record, decode
+from streams.bridge.topics import TopicSpec, declare, describe, lookup
+
+from .waiting import until
+
+PARTITIONS = 4
+
+
+class Feed:
+    """Puts numbered records into the chain, and sees what comes out of it."""
+
+    def __init__(self, client: Client, prefix: str, *, shared: bool = False) -> None:
+        self.client = client
+        self.prefix = prefix
+        self.shared = shared
+        self.publisher = Publisher(client)
+        self.sent = 0
+
+    async def start(self) -> None:
+        spec = TopicSpec("first", PARTITIONS, prefix=self.prefix, shared=self.shared)
+        await declare(self.client.jetstream(), spec)
+        await self.publisher.start()
+
+    async def send(self, count: int) -> None:
+        for number in range(self.sent, self.sent + count):
+            key, value = b"key%d" % (number % 40), b"%d." % number
+            where = subject(self.prefix, "first", partition_for(key, PARTITIONS))
+            self.publisher.publish(where, value, encode_headers(key, value))
+        self.sent += count
+        await self.publisher.flush()
+
+    async def count(self, topic: str) -> int:
+        topics = await describe(self.client.jetstream(), self.prefix)
+        return sum(info.messages for info in topics if info.topic == topic)
+
+    async def arrived(self, topic: str, least: int) -> None:
+        """Wait until a topic holds `least` records."""
+
+        async def enough() -> bool:
+            return await self.count(topic) >= least
+
+        await until(enough, f"{least} records in {topic}", deadline=60)
+
+    async def values(self, topic: str) -> list[Record]:
+        """Return all records that a topic holds."""
+        info = await lookup(self.client.jetstream(), self.prefix, topic)
+        assert info is not None
+        count = await self.count(topic)
+        found: list[Record] = []
+        subscription = await self.client.jetstream().subscribe(
+            f"{self.prefix}.{topic}.>", ordered_consumer=True, stream=info.stream
+        )
+        while len(found) < count:
+            found.append(decode(await subscription.next_msg(timeout=10)))
+        await subscription.unsubscribe()
+        return found
+
+    async def check(self) -> None:
+        """Everything sent has come through, each record once in every topic and in the table."""
+        await self.arrived("third", self.sent)
+        await self.arrived("counted", self.sent)
+        await self.arrived("chain-seen-changelog", self.sent)
+        wanted = {b"%d." % number for number in range(self.sent)}
+        for topic, suffix in (("second", b"1"), ("third", b"12")):
+            values = [record.value for record in await self.values(topic)]
+            assert sorted(values, key=str) == sorted((v + suffix for v in wanted), key=str), topic
+        keys = {record.key for record in await self.values("chain-seen-changelog")}
+        assert keys == {value + b"1" for value in wanted}
+
+    async def check_counts(self) -> None:
+        """Every record has been counted, for its key, exactly once and in order."""
+        await self.arrived("counted", self.sent)
+        counts: dict[bytes | None, list[int]] = {}
+        values: list[bytes] = []
+        for record in await self.values("counted"):
+            value, _, count = (record.value or b"").partition(b":")
+            values.append(value)
+            counts.setdefault(record.key, []).append(int(count))
+        assert sorted(values) == sorted(b"%d.12" % number for number in range(self.sent))
+        for key, numbers in counts.items():
+            assert numbers == list(range(1, len(numbers) + 1)), (key, numbers)
