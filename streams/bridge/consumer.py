@@ -507,7 +507,7 @@ class Consumer(faust_consumer.Consumer):
         if hasattr(store, "partition_path") and not store.read_only:
             changelog = await lookup(self.link.js, self.link.options.prefix, tp.topic)
             if changelog is not None:
-                await check_partition(self.app, self.link.client, store, tp, changelog)
+                await check_partition(self.app, self.link.js, store, tp, changelog)
 
     async def _first_sequence(self, tp: TP) -> int | None:
         if not await self._last_sequence(tp):

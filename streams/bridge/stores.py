@@ -5,16 +5,17 @@ Reading on does not show two things: that a key was deleted, once its tombstone 
 that the changelog is not the one any more that the store was filled from.
 """
 
-import json
 import logging
 import os
+import secrets
 import time
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from faust.exceptions import ConsistencyError
 from faust.types import TP, AppT
-from nats.aio.client import Client
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from .internals import drop_partition
 from .topics import TopicInfo
@@ -28,7 +29,7 @@ MARGIN: Final = 0.9
 
 
 async def check_partition(
-    app: AppT, client: Client, store: Any, tp: TP, changelog: TopicInfo
+    app: AppT, js: JetStreamContext, store: Any, tp: TP, changelog: TopicInfo
 ) -> None:
     """Empty a partition on disk that cannot be read on from, so that it is read back whole.
 
@@ -52,7 +53,7 @@ async def check_partition(
                 f"{changelog.stream}, or give up what it held: `faust reset` removes the tables "
                 "on this machine's disk, recovery_consistency_check=False does so by itself"
             )
-    elif await _missed_tombstones(client, changelog, persisted):
+    elif await _missed_tombstones(js, changelog, persisted):
         reason = "it was away for longer than tombstones are kept"
     if reason:
         logger.warning("%s[%d] is read back whole: %s", tp.topic, tp.partition, reason)
@@ -64,7 +65,7 @@ async def check_partition(
         os.replace(beside, origin)
 
 
-async def _missed_tombstones(client: Client, changelog: TopicInfo, persisted: int) -> bool:
+async def _missed_tombstones(js: JetStreamContext, changelog: TopicInfo, persisted: int) -> bool:
     """Say whether a tombstone after the offset `persisted` may be gone already.
 
     None is if nothing was written since, or if the stream, or any record that the store has
@@ -74,15 +75,25 @@ async def _missed_tombstones(client: Client, changelog: TopicInfo, persisted: in
     moment = datetime.fromtimestamp(time.time() - age * MARGIN, UTC)
     if persisted >= changelog.last_offset or datetime.fromisoformat(changelog.created) >= moment:
         return False
-    young = await _first_since(client, changelog.stream, moment)
-    return young is None or persisted < young
+    return persisted < await _first_since(js, changelog, moment)
 
 
-async def _first_since(client: Client, stream: str, moment: datetime) -> int | None:
-    """Return the sequence of a stream's first record stored since a moment, or None."""
-    request = {"start_time": moment.isoformat(), "next_by_subj": ">"}
-    answer = await client.request(
-        f"$JS.API.DIRECT.GET.{stream}", json.dumps(request).encode(), timeout=5.0
+async def _first_since(js: JetStreamContext, changelog: TopicInfo, moment: datetime) -> int:
+    """Return the first sequence of a changelog's stream since a moment, or the one to come.
+
+    It is where a consumer of that moment begins; none has to be there for longer than that.
+    """
+    info = await js.add_consumer(
+        changelog.stream,
+        ConsumerConfig(
+            name=f"bridge-{secrets.token_hex(8)}",
+            deliver_policy=DeliverPolicy.BY_START_TIME,
+            opt_start_time=moment,
+            ack_policy=AckPolicy.NONE,
+            filter_subject=changelog.filter(0),
+            inactive_threshold=1.0,
+            mem_storage=True,
+            num_replicas=1,
+        ),
     )
-    sequence = (answer.headers or {}).get("Nats-Sequence")
-    return None if sequence is None else int(sequence)
+    return (info.delivered.stream_seq if info.delivered else 0) + 1
