@@ -26,6 +26,7 @@ from .errors import BridgeError, Fenced, TopicMismatch
 from .inputs import Input
 from .internals import (
     forget_tables,
+    guard_streams,
     parse_headers,
     recovered_to_end,
     step,
@@ -197,6 +198,7 @@ class Consumer(faust_consumer.Consumer):
         )
         self._offsets = Offsets(bucket, conf.id, member.id)
         self._member = member
+        guard_streams(self.app, lambda: not member.lapsed)
         await member.start()
 
     def _lease_changed(self) -> None:
@@ -613,7 +615,7 @@ class Consumer(faust_consumer.Consumer):
         """Go round all partitions that have records, one record each, until none has."""
         count = 0
         due = self._due
-        while due and self.flow_active and not self._lapsed():
+        while due and self.flow_active:
             for tp in list(due):
                 reader = self._readers.get(tp)
                 if reader is None or not (self.app.client_only or tp in self._active_partitions):
@@ -630,10 +632,6 @@ class Consumer(faust_consumer.Consumer):
                 if not self.flow_active:
                     break
         return count > 0
-
-    def _lapsed(self) -> bool:
-        """Say whether others may be working on our partitions: after a pause of this process."""
-        return self._member is not None and self._member.lapsed
 
     async def _hand_on(self, tp: TP, reader: Reader, record: Delivered) -> None:
         offset = record.sequence

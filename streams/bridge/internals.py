@@ -234,6 +234,18 @@ def slow_producer(app: "AppT") -> None:
     app.__dict__.pop("maybe_start_producer", None)
 
 
+def guard_streams(app: "AppT", may_begin: Callable[[], bool]) -> None:
+    """Let streams begin with no event while `may_begin()` is false; they skip what they have.
+
+    Why: a process that was stopped for longer than its lease, and continues, has the events of
+    others in its streams' queues, and would begin with some before its consumer gets a turn to
+    clear them. Streams ask flow control before they begin with an event.
+    """
+    flow_control = cast(Any, app.flow_control)
+    is_active = type(flow_control).is_active
+    flow_control.is_active = lambda: is_active(flow_control) and may_begin()
+
+
 def forget_tables(app: "AppT", kept: "set[TP]", *, doubtful: bool) -> None:
     """Empty tables whose local data cannot be relied on; recovery then reads them back whole.
 

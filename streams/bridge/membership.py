@@ -288,11 +288,11 @@ class Member:
 
     async def _look_after_group(self) -> None:
         overdue = self._overdue()
+        if overdue and next_generation(self.state, self.peers) is None:
+            await self._expel_laggards()
         if self.leads or overdue:
             with self._patiently():
                 await self._lead()
-        if overdue:
-            await self._expel_laggards()
 
     async def _lead(self) -> None:
         state = self.state
@@ -327,9 +327,10 @@ class Member:
 
     async def _expel_laggards(self) -> None:
         """Lose patience with members that live but do not join: those that block, or hang."""
-        for member in self._watched(laggards(self.state, self.peers)):
-            peer = self.peers.get(member)
-            if peer is not None and not peer.expelled:
+        late = {member: self.peers[member] for member in laggards(self.state, self.peers)}
+        for member in self._watched(late):
+            peer = late[member]
+            if not peer.expelled:
                 logger.error("group %s: member %s does not join", self.group, member)
                 with self._patiently(), contextlib.suppress(Conflict):
                     await self.bucket.put(

@@ -85,13 +85,13 @@ async def running(app: Any) -> AsyncIterator[Any]:
 
 
 class Worker:
-    """A Faust worker in a process of its own: `chain.py` beside this file."""
+    """A Faust worker in a process of its own: one of the modules beside this file."""
 
-    def __init__(self, env: dict[str, str], log: Path) -> None:
+    def __init__(self, env: dict[str, str], log: Path, module: str = "chain") -> None:
         self.log = log
         with log.open("ab") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.streams.bridge.chain"],
+                [sys.executable, "-m", f"tests.streams.bridge.{module}"],
                 env=os.environ | env,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -118,17 +118,17 @@ class Worker:
 
 @pytest.fixture
 def start_worker(prefix: str, nats_url: str, tmp_path: Path) -> Iterator[Callable[..., Worker]]:
-    """Start chain workers that end with the test, whatever happens."""
+    """Start workers that end with the test, whatever happens."""
     workers: list[Worker] = []
 
-    def start(url: str = "", **env: str) -> Worker:
+    def start(url: str = "", *, module: str = "chain", **env: str) -> Worker:
         number = len(workers)
         settings = {
-            "BROKER": f"{url or nats_url}?prefix={prefix}&drain=1",
+            "BROKER": f"{url or nats_url}?prefix={prefix}&drain={env.get('DRAIN', '1')}",
             "DATADIR": str(tmp_path / env.get("DATA", "data")),
             **env,
         }
-        worker = Worker(settings, tmp_path / f"worker{number}.log")
+        worker = Worker(settings, tmp_path / f"worker{number}.log", module)
         workers.append(worker)
         return worker
 

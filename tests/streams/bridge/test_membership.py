@@ -285,6 +285,7 @@ async def test_a_member_that_lives_but_does_not_join_is_expelled(group: Group) -
     two.free.set()
     await group.settled()
     assert two.parts
+    assert one.lost == three.lost == 0
 
 
 async def test_others_lead_when_the_leader_hangs(group: Group) -> None:
@@ -292,11 +293,12 @@ async def test_others_lead_when_the_leader_hangs(group: Group) -> None:
     two = await group.join(rebalance=0.5)
     await group.settled()
     leader.free.clear()
-    await group.join()
+    three = await group.join(rebalance=0.5)
     await until(lambda: not leader.member.holds_lease())
-    await until(lambda: two.member.leads and two.parts)
+    await until(lambda: two.member.leads and two.parts | three.parts == set(PARTS))
     leader.free.set()
     await group.settled()
+    assert two.lost == three.lost == 0
 
 
 async def test_who_was_away_for_long_does_not_wait_for_the_dead(
