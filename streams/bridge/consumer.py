@@ -27,6 +27,7 @@ from .inputs import Input
 from .internals import (
     forget_tables,
     guard_streams,
+    own_share,
     parse_headers,
     recovered_to_end,
     step,
@@ -236,26 +237,16 @@ class Consumer(faust_consumer.Consumer):
                 4, document["topics"], base64.b64decode(document["user_data"])
             )
         shares = cast(Any, self.app.assignor).assign(Cluster(partitions), wishes)
-        return {
-            member: json.dumps(
-                {
-                    "assignment": share.assignment,
-                    "user_data": base64.b64encode(share.user_data).decode(),
-                }
-            ).encode()
-            for member, share in shares.items()
-        }
+        return {member: share.user_data for member, share in shares.items()}
 
     async def assigned(self, generation: int, assignment: bytes) -> None:
         """Claim the partitions of a new generation, then let Faust take them up (membership)."""
         if self.app.should_stop:
             return  # we are about to leave
-        document = json.loads(assignment)
-        topics = [(topic, list(numbers)) for topic, numbers in document["assignment"]]
-        user_data = base64.b64decode(document["user_data"])
-        assigned = {TP(topic, number) for topic, numbers in topics for number in numbers}
+        share = own_share(self.app, assignment)
+        assigned = {TP(topic, number) for topic, numbers in share for number in numbers}
         assignor = cast(Any, self.app.assignor)
-        assignor.on_assignment(_Assignment(topics, user_data))
+        assignor.on_assignment(_Assignment(share, assignment))
         assert self._offsets is not None  # noqa: S101 - made together with the member
         await self._offsets.claim(
             [Place(*tp) for tp in sorted(assigned) if not self._is_changelog_tp(tp)], generation
@@ -722,5 +713,5 @@ class Consumer(faust_consumer.Consumer):
 class _Assignment(NamedTuple):
     """What Faust's assignor takes as its own share."""
 
-    assignment: list[tuple[str, list[int]]]
+    assignment: Sequence[tuple[str, list[int]]]
     user_data: bytes

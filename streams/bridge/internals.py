@@ -4,7 +4,7 @@
 """
 
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from nats.aio.client import Client
@@ -244,6 +244,19 @@ def guard_streams(app: "AppT", may_begin: Callable[[], bool]) -> None:
     flow_control = cast(Any, app.flow_control)
     is_active = type(flow_control).is_active
     flow_control.is_active = lambda: is_active(flow_control) and may_begin()
+
+
+def own_share(app: "AppT", user_data: bytes) -> Sequence[tuple[str, list[int]]]:
+    """Return which partitions of which topics the leader's assignor has given to this worker.
+
+    Why: what it returns beside `user_data` leaves out the standbys of tables that the leader's
+    own code does not have, and our assignor would trip over the difference.
+    """
+    from faust.assignor.client_assignment import ClientMetadata
+
+    metadata = ClientMetadata.loads(cast(Any, app.assignor)._decompress(user_data))
+    assignment = cast(Any, metadata).assignment
+    return cast("Sequence[tuple[str, list[int]]]", assignment.kafka_protocol_assignment(app.tables))
 
 
 def forget_tables(app: "AppT", kept: "set[TP]", *, doubtful: bool) -> None:

@@ -7,17 +7,25 @@ import signal
 from tests.streams.bridge.ledger import app, double, note
 
 
-async def main() -> None:
-    """Ask, note each answer, stop in good order."""
-    ended = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
-    await app.start_client()
+async def ask() -> None:
+    """Ask, and note each answer."""
     number = 0
-    while not ended.is_set():
+    while True:
         number += 1
+        note("question", offset=number)
         answer = await asyncio.wait_for(double.ask(number), 60)
         note("answer" if answer == number * 2 else "wrong", offset=number)
         await asyncio.sleep(float(os.environ.get("PAUSE", "0.05")))
+
+
+async def main() -> None:
+    """Ask until the process shall end, then stop in good order."""
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    await app.start_client()
+    asking = asyncio.ensure_future(ask())
+    await asyncio.wait([asking, asyncio.ensure_future(ended.wait())], return_when="FIRST_COMPLETED")
+    asking.cancel()
     await app.stop()
 
 

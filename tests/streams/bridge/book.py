@@ -14,7 +14,7 @@ from streams.bridge.layout import encode_headers, partition_for, subject
 from streams.bridge.publisher import Publisher
 from streams.bridge.topics import TopicSpec, declare
 
-from .conftest import until
+from .waiting import until
 
 PARTITIONS = 4
 KEYS = [b"k%d" % number for number in range(16)]

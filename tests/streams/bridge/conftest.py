@@ -7,8 +7,7 @@ import secrets
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +18,9 @@ from nats.aio.client import Client
 from mocks.servers import NatsServer
 from streams.bridge.connection import connect, parse_url
 
-DEADLINE = 30.0
-
-
-async def until(condition: Callable[[], Any], what: str = "", deadline: float = DEADLINE) -> Any:
-    """Wait until `condition()` (or what it returns, awaited) is true; return it."""
-    end = time.monotonic() + deadline
-    while True:
-        result = condition()
-        if isinstance(result, Awaitable):
-            result = await result
-        if result:
-            return result
-        if time.monotonic() > end:
-            raise AssertionError(f"never happened: {what or condition}")
-        await asyncio.sleep(0.02)
+from .book import Book
+from .waiting import DEADLINE as DEADLINE
+from .waiting import until as until
 
 
 @pytest.fixture
@@ -116,6 +103,9 @@ class Worker:
         return self.process.wait(DEADLINE)
 
 
+Start = Callable[..., Worker]
+
+
 @pytest.fixture
 def start_worker(prefix: str, nats_url: str, tmp_path: Path) -> Iterator[Callable[..., Worker]]:
     """Start workers that end with the test, whatever happens."""
@@ -136,3 +126,27 @@ def start_worker(prefix: str, nats_url: str, tmp_path: Path) -> Iterator[Callabl
     for worker in workers:
         if worker.process.poll() is None:
             worker.kill()
+
+
+@pytest.fixture
+async def book(client: Client, prefix: str, tmp_path: Path) -> AsyncIterator[Book]:
+    """What the ledger's workers write, and work for them."""
+    book = Book(client, prefix, tmp_path / "ledger")
+    yield book
+    await book.close()
+
+
+@pytest.fixture
+def start(start_worker: Callable[..., Worker], tmp_path: Path) -> Callable[..., Worker]:
+    """Start a worker that writes into the ledger; by its name."""
+
+    def start(name: str, *, url: str = "", module: str = "ledger", **env: str) -> Worker:
+        settings = {"NAME": name, "DATA": name, "LEDGER": str(tmp_path / "ledger")}
+        return start_worker(url, module=module, **(settings | env))
+
+    return start
+
+
+async def exit_statuses(*workers: Worker) -> list[int]:
+    """Ask workers to end, all at once, and return their exit statuses."""
+    return list(await asyncio.gather(*(asyncio.to_thread(worker.stop) for worker in workers)))

@@ -35,6 +35,7 @@ app = faust.App(
     table_standby_replicas=int(os.environ.get("STANDBYS", "0")),
     stream_recovery_delay=0.0,
 )
+app.producer_only = bool(os.environ.get("PRODUCER_ONLY"))
 _file = os.open(os.environ["LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
 
@@ -47,6 +48,7 @@ def note(what: str, topic: str = "-", partition: int = 0, offset: int = 0, text:
 async def changed(event: Any) -> None:
     """Note a change that is read from a changelog."""
     note("change", event.message.topic, event.message.partition, event.message.offset)
+    await asyncio.sleep(float(os.environ.get("RECOVERY_PAUSE", "0")))
 
 
 if TABLE:

@@ -3,43 +3,16 @@
 import asyncio
 import itertools
 import signal
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 
 import pytest
-from nats.aio.client import Client
 
 from .book import Book, now
-from .conftest import Worker, until
+from .conftest import Start, exit_statuses, until
 
 pytestmark = pytest.mark.faults
 
-Start = Callable[..., Worker]
 SLACK = 4.0
 """Seconds that a busy machine may add to what is promised."""
-
-
-@pytest.fixture
-async def book(client: Client, prefix: str, tmp_path: Path) -> AsyncIterator[Book]:
-    book = Book(client, prefix, tmp_path / "ledger")
-    yield book
-    await book.close()
-
-
-@pytest.fixture
-def start(start_worker: Start, book: Book) -> Start:
-    """Start a worker that writes into the book; by its name."""
-
-    def start(name: str, *, module: str = "ledger", **env: str) -> Worker:
-        settings = {"NAME": name, "DATA": name, "LEDGER": str(book.path)}
-        return start_worker(module=module, **(settings | env))
-
-    return start
-
-
-async def exit_status(worker: Worker) -> int:
-    """Ask a worker to end, and return its exit status."""
-    return await asyncio.to_thread(worker.stop)
 
 
 async def test_three_workers_restarted_in_turn_do_nothing_twice(book: Book, start: Start) -> None:
@@ -55,7 +28,7 @@ async def test_three_workers_restarted_in_turn_do_nothing_twice(book: Book, star
         workers[name].send(signal.SIGTERM)
         left = workers.pop(name)
         assert await book.taken_over(workers, began) < 2 + SLACK
-        assert await exit_status(left) == 0
+        assert await exit_statuses(left) == [0]
         fresh = next(names)
         workers[fresh] = start(fresh, **settings)
         await book.working(fresh)
@@ -65,9 +38,9 @@ async def test_three_workers_restarted_in_turn_do_nothing_twice(book: Book, star
     answers = book.entries("answer", "wrong")
     assert len(answers) > 20
     assert not [entry for entry in answers if entry.what == "wrong"]
-    assert await exit_status(asker) == 0
+    assert await exit_statuses(asker) == [0]
     check_shares(book, "first", "second", "ledger-last-changelog")
-    assert [await exit_status(worker) for worker in workers.values()] == [0, 0, 0]
+    assert await exit_statuses(*workers.values()) == [0, 0, 0]
 
 
 def check_shares(book: Book, *topics: str) -> None:
@@ -108,8 +81,8 @@ async def test_the_work_of_a_killed_and_of_a_stopped_worker_moves_within_its_ses
     await book.working("two", since=now())
     await book.rest()
     await book.all_done()
-    assert await exit_status(two) == 0
-    assert await exit_status(three) == 0
+    assert await exit_statuses(two) == [0]
+    assert await exit_statuses(three) == [0]
     # What it had in hand it may have finished, but it began with nothing that it did not own.
     stale = [
         entry
@@ -123,7 +96,7 @@ async def test_the_work_of_a_killed_and_of_a_stopped_worker_moves_within_its_ses
     await until(lambda: "Worker ready" in four.output, "the group goes on")
     await book.send(16)
     await book.all_done()
-    assert await exit_status(four) == 0
+    assert await exit_statuses(four) == [0]
     assert len(book.entries("begin")) == done + 16
 
 
@@ -140,7 +113,7 @@ async def test_a_leader_killed_while_it_gives_up_its_partitions(book: Book, star
     leader.kill()
     await book.all_done()
     assert {entry.worker for entry in book.entries("end")} == {"two"}
-    assert await exit_status(two) == 0
+    assert await exit_statuses(two) == [0]
 
 
 async def test_a_worker_that_blocks_for_longer_than_its_session_is_waited_for(
@@ -158,7 +131,7 @@ async def test_a_worker_that_blocks_for_longer_than_its_session_is_waited_for(
     await book.rest()
     await book.all_done()
     assert not book.twice()
-    assert [await exit_status(worker) for worker in (slow, other, third)] == [0, 0, 0]
+    assert await exit_statuses(slow, other, third) == [0, 0, 0]
     assert "lost" not in slow.output
 
 
@@ -180,4 +153,36 @@ async def test_a_worker_that_blocks_for_too_long_is_left_out_and_comes_back(
     await book.rest()
     await book.all_done()
     assert "giving up all partitions" in slow.output
-    assert [await exit_status(worker) for worker in (slow, other)] == [0, 0]
+    assert await exit_statuses(slow, other) == [0, 0]
+
+
+async def test_workers_with_different_topics_and_tables(book: Book, start: Start) -> None:
+    await book.open("first", "second", "third")
+    every = {"STANDBYS": "1", "STORE": "rocksdb://"}
+    workers = {
+        "one": start("one", TOPICS="first", **every),  # the leader knows of no table
+        "two": start("two", TOPICS="first,second", TABLE="1", **every),
+        "three": start("three", TOPICS="second,third", TABLE="1", **every),
+        "four": start("four", TOPICS="third,first", **every),
+    }
+    serving = {
+        "first": {"one", "two", "four"},
+        "second": {"two", "three"},
+        "third": {"three", "four"},
+    }
+    book.load(*serving)
+    await book.working(*workers)
+    for topic, names in serving.items():
+        await book.taken_over(names, 0, topic)
+    began = now()
+    left = workers.pop("two")
+    left.send(signal.SIGTERM)
+    await book.taken_over({"one", "four"}, began, "first")
+    await book.taken_over({"three"}, began, "second")
+    await book.rest()
+    await book.all_done()
+    assert not book.twice()
+    for entry in book.entries("begin"):
+        assert entry.worker in serving[entry.topic]
+    assert await exit_statuses(left) == [0]
+    assert await exit_statuses(*workers.values()) == [0, 0, 0]

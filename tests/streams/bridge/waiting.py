@@ -1,0 +1,22 @@
+"""Waiting for something to come true, here or in another process."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+DEADLINE = 30.0
+
+
+async def until(condition: Callable[[], Any], what: str = "", deadline: float = DEADLINE) -> Any:
+    """Wait until `condition()` (or what it returns, awaited) is true; return it."""
+    end = time.monotonic() + deadline
+    while True:
+        result = condition()
+        if isinstance(result, Awaitable):
+            result = await result
+        if result:
+            return result
+        if time.monotonic() > end:
+            raise AssertionError(f"never happened: {what or condition}")
+        await asyncio.sleep(0.02)
