@@ -27,6 +27,7 @@ from .inputs import Input
 from .internals import (
     forget_tables,
     guard_streams,
+    keep_positions,
     own_share,
     parse_headers,
     recovered_to_end,
@@ -253,6 +254,7 @@ class Consumer(faust_consumer.Consumer):
         )
         kept = assignor.assigned_actives() | assignor.assigned_standbys()
         forget_tables(self.app, kept, doubtful=self._doubtful)
+        keep_positions(self.app, kept)
         self._losing = self._doubtful = False
         self.generation = generation
         if self._member is not None:

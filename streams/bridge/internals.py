@@ -286,6 +286,20 @@ def forget_tables(app: "AppT", kept: "set[TP]", *, doubtful: bool) -> None:
                 counter.pop(tp, None)
 
 
+def keep_positions(app: "AppT", kept: "set[TP]") -> None:
+    """Let changelog partitions that stay ours be read on from where they were.
+
+    Why: Faust counts separately what it has read as active and as standby, so a standby of a
+    table in memory that becomes active would read everything again. Call `forget_tables` before.
+    """
+    recovery = cast(Any, app.tables).recovery
+    counters = (recovery.active_offsets, recovery.standby_offsets)
+    for tp in kept:
+        seen = [counter[tp] for counter in counters if counter.get(tp) is not None]
+        for counter in counters if seen else ():
+            counter[tp] = max(seen)
+
+
 def recovered_to_end(app: "AppT", tp: "TP", handed_on: int) -> None:
     """Tell a table's recovery that nothing more comes after the offset `handed_on`.
 

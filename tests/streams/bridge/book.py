@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nats.aio.client import Client
+from nats.js.errors import NotFoundError
 
 from streams.bridge.layout import encode_headers, partition_for, subject
 from streams.bridge.publisher import Publisher
-from streams.bridge.topics import TopicSpec, declare
+from streams.bridge.topics import TopicSpec, declare, lookup
 
 from .waiting import until
 
@@ -160,6 +161,16 @@ class Book:
 
         await until(lambda: len(firsts()) == PARTITIONS, f"{workers} take over", deadline=60)
         return max(firsts().values()) - since
+
+    async def last_offset(self, topic: str, partition: int) -> int:
+        """Return the offset of a partition's last record, 0 if it has none."""
+        js = self.client.jetstream()
+        info = await lookup(js, self.prefix, topic)
+        assert info is not None
+        try:
+            return (await js.get_last_msg(info.stream, info.filter(partition))).seq or 0
+        except NotFoundError:
+            return 0
 
     def shares(self, generation: int) -> dict[str, dict[str, Any]]:
         """Return what each worker was assigned in a generation."""

@@ -2,11 +2,14 @@
 
 import asyncio
 import itertools
+import json
 import signal
 
 import pytest
 
-from .book import Book, now
+from streams.bridge.layout import partition_for
+
+from .book import KEYS, PARTITIONS, Book, now
 from .conftest import Start, exit_statuses, until
 
 pytestmark = pytest.mark.faults
@@ -186,3 +189,49 @@ async def test_workers_with_different_topics_and_tables(book: Book, start: Start
         assert entry.worker in serving[entry.topic]
     assert await exit_statuses(left) == [0]
     assert await exit_statuses(*workers.values()) == [0, 0, 0]
+
+
+@pytest.mark.parametrize(("store", "count"), [("memory://", 2), ("rocksdb://", 3)])
+async def test_a_standby_takes_over_with_what_it_has(
+    book: Book, start: Start, store: str, count: int
+) -> None:
+    await book.open()
+    settings = {"TABLE": "1", "STANDBYS": str(count - 1), "STORE": store, "SESSION": "60"}
+    workers = {name: start(name, **settings) for name in "abc"[:count]}
+    await until(lambda: len(book.shares(book.generation())) == count, "all have joined")
+    await book.send(320)
+    await book.all_done()
+    changelog = "ledger-last-changelog"
+
+    def has_read(worker: str, number: int) -> list[int]:
+        """Return which changes of a partition a worker has read, not written."""
+        return [
+            entry.offset
+            for entry in book.entries("change", worker=worker)
+            if (entry.topic, entry.partition) == (changelog, number)
+        ]
+
+    before = book.shares(book.generation())
+    victim = next(name for name in workers if before[name].get("active"))
+    lost = before[victim]["active"][changelog]
+    for number in lost:
+        last = await book.last_offset(changelog, number)
+        for name in workers.keys() - {victim}:
+            await until(lambda: last in has_read(name, number), f"{name} has {number}")  # noqa: B023
+    generation = book.generation() + 1
+    workers.pop(victim).kill()
+    await until(lambda: len(book.shares(generation)) == count - 1, "the others go on")
+    await book.send(32)
+    await book.all_done()
+    after = book.shares(generation)
+    heirs = {n: name for n in lost for name in workers if n in after[name]["active"][changelog]}
+    assert set(heirs) == set(lost)
+    for number, heir in heirs.items():
+        assert len(has_read(heir, number)) == len(set(has_read(heir, number))), "none read twice"
+        await book.tell("dump", number)
+    await until(lambda: len(book.entries("table")) == len(heirs), "tables shown")
+    for entry in book.entries("table"):
+        keys = [key for key in KEYS if heirs.get(partition_for(key, PARTITIONS)) == entry.worker]
+        assert keys
+        assert {key.decode() for key in keys} <= set(json.loads(entry.text))
+    assert set(await exit_statuses(*workers.values())) == {0}
