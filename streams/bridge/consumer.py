@@ -28,7 +28,10 @@ from .internals import (
     Waiting,
     begin_recovery,
     forget_tables,
+    guard_streams,
+    keep_positions,
     keep_sets_in_memory,
+    own_share,
     recovered_to_end,
     restore_expiry,
 )
@@ -222,6 +225,7 @@ class Consumer(faust_consumer.Consumer):
         )
         self.offsets = Offsets(self.link.offsets_bucket(), conf.id, member.id)
         self._member = member
+        guard_streams(self.app, lambda: not member.lapsed)
         await member.start()
 
     def _lease_changed(self) -> None:
@@ -259,26 +263,16 @@ class Consumer(faust_consumer.Consumer):
                 4, document["topics"], base64.b64decode(document["user_data"])
             )
         shares = cast(Any, self.app.assignor).assign(Cluster(partitions), wishes)
-        return {
-            member: json.dumps(
-                {
-                    "assignment": share.assignment,
-                    "user_data": base64.b64encode(share.user_data).decode(),
-                }
-            ).encode()
-            for member, share in shares.items()
-        }
+        return {member: share.user_data for member, share in shares.items()}
 
     async def assigned(self, generation: int, assignment: bytes) -> None:
         """Claim the partitions of a new generation, then let Faust take them up (membership)."""
         if self.app.should_stop:
             return  # we are about to leave
-        document = json.loads(assignment)
-        topics = [(topic, list(numbers)) for topic, numbers in document["assignment"]]
-        user_data = base64.b64decode(document["user_data"])
-        assigned = {TP(topic, number) for topic, numbers in topics for number in numbers}
+        share = own_share(self.app, assignment)
+        assigned = {TP(topic, number) for topic, numbers in share for number in numbers}
         assignor = cast(Any, self.app.assignor)
-        assignor.on_assignment(_Assignment(topics, user_data))
+        assignor.on_assignment(_Assignment(share, assignment))
         assert self.offsets is not None  # noqa: S101 - made together with the member
         await self.offsets.claim(
             [Place(*tp) for tp in sorted(assigned) if not self._is_changelog_tp(tp)], generation
@@ -290,6 +284,7 @@ class Consumer(faust_consumer.Consumer):
             doubtful=self._doubtful,
             ahead=self.in_transaction and not self._tables_fresh,
         )
+        keep_positions(self.app, kept)
         begin_recovery(self.app)
         self._losing = self._doubtful = False
         self._tables_fresh = True
@@ -639,8 +634,7 @@ class Consumer(faust_consumer.Consumer):
         await asyncio.gather(*(reader.close() for reader in readers))
 
     def _arrived(self, tp: TP) -> None:
-        direct = self._parked and self.flow_active and tp not in self._changelogs
-        if direct and not self._lapsed():
+        if self._parked and self.flow_active and tp not in self._changelogs:
             # Nothing waits before it: hand it on here, inside the read loop. Under load that
             # saves a task's turn for every batch, and with little to do it is what latency is.
             try:
@@ -670,7 +664,7 @@ class Consumer(faust_consumer.Consumer):
                 elif self._must_commit:
                     self._must_commit = False
                     await self.commit()
-                elif self._due and self.flow_active and not self._lapsed():
+                elif self._due and self.flow_active:
                     await asyncio.sleep(0)
                 else:
                     await self._park()
@@ -697,7 +691,7 @@ class Consumer(faust_consumer.Consumer):
         """
         count = 0
         due = self._due
-        while due and self.flow_active and count < YIELD_EVERY and not self._lapsed():
+        while due and self.flow_active and count < YIELD_EVERY:
             for tp in list(due):
                 if not self._has_more(tp):
                     due.pop(tp, None)
@@ -709,10 +703,6 @@ class Consumer(faust_consumer.Consumer):
                 if not self.flow_active:
                     break
         return None
-
-    def _lapsed(self) -> bool:
-        """Say whether others may be working on our partitions: after a pause of this process."""
-        return self._member is not None and self._member.lapsed
 
     def _has_more(self, tp: TP) -> bool:
         """Say whether a partition has a record to hand on; a changelog goes into its table."""
@@ -884,7 +874,7 @@ class Consumer(faust_consumer.Consumer):
 class _Assignment(NamedTuple):
     """What Faust's assignor takes as its own share."""
 
-    assignment: list[tuple[str, list[int]]]
+    assignment: Sequence[tuple[str, list[int]]]
     user_data: bytes
 
 

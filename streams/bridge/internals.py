@@ -7,7 +7,7 @@ import asyncio
 import logging
 import shutil
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from ssl import SSLError
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -300,6 +300,31 @@ def slow_producer(app: "AppT") -> None:
     app.__dict__.pop("maybe_start_producer", None)
 
 
+def guard_streams(app: "AppT", may_begin: Callable[[], bool]) -> None:
+    """Let streams begin with no event while `may_begin()` is false; they skip what they have.
+
+    Why: a process that was stopped for longer than its lease, and continues, has the events of
+    others in its streams' queues, and would begin with some before its consumer gets a turn to
+    clear them. Streams ask flow control before they begin with an event.
+    """
+    flow_control = cast(Any, app.flow_control)
+    is_active = type(flow_control).is_active
+    flow_control.is_active = lambda: is_active(flow_control) and may_begin()
+
+
+def own_share(app: "AppT", user_data: bytes) -> Sequence[tuple[str, list[int]]]:
+    """Return which partitions of which topics the leader's assignor has given to this worker.
+
+    Why: what it returns beside `user_data` leaves out the standbys of tables that the leader's
+    own code does not have, and our assignor would trip over the difference.
+    """
+    from faust.assignor.client_assignment import ClientMetadata
+
+    metadata = ClientMetadata.loads(cast(Any, app.assignor)._decompress(user_data))
+    assignment = cast(Any, metadata).assignment
+    return cast("Sequence[tuple[str, list[int]]]", assignment.kafka_protocol_assignment(app.tables))
+
+
 def forget_tables(app: "AppT", kept: "set[TP]", *, doubtful: bool, ahead: bool) -> None:
     """Empty tables whose local data cannot be relied on; recovery then reads them back whole.
 
@@ -453,6 +478,20 @@ def _stored_keys(table: Any) -> Iterator[tuple[int, Any]]:
         for partition, database in list(store._dbs.items()):
             for raw in store._visible_keys(database):
                 yield partition, table._to_key(store._decode_key(raw))
+
+
+def keep_positions(app: "AppT", kept: "set[TP]") -> None:
+    """Let changelog partitions that stay ours be read on from where they were.
+
+    Why: Faust counts separately what it has read as active and as standby, so a standby of a
+    table in memory that becomes active would read everything again. Call `forget_tables` before.
+    """
+    recovery = cast(Any, app.tables).recovery
+    counters = (recovery.active_offsets, recovery.standby_offsets)
+    for tp in kept:
+        seen = [counter[tp] for counter in counters if counter.get(tp) is not None]
+        for counter in counters if seen else ():
+            counter[tp] = max(seen)
 
 
 def recovered_to_end(app: "AppT", tp: "TP", handed_on: int) -> None:

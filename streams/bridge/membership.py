@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 SETTLE_SECONDS: Final = 5.0
 """After a reconnect others may not be back yet: silence proves nothing for so long."""
 END_SECONDS: Final = 5.0
+"""How long leaving waits for what goes on in this member."""
 
 
 class Delegate(Protocol):
@@ -133,7 +134,7 @@ class Member:
             failed=delegate.failed,
         )
         self._watch = Watch(client, bucket, self._base + ">", self._take_in)
-        self._watch.begun = self.peers.clear
+        self._watch.begun = self._forget
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -216,13 +217,16 @@ class Member:
 
     # -- what the bucket says
 
+    def _forget(self) -> None:
+        self.state = State()
+        self.peers.clear()
+
     def _take_in(self) -> None:
         while record := self._watch.take():
             key = self.bucket.key(record.subject.decode()).removeprefix(self._base)
             removed = is_removal(parse_headers(record.header) if record.header else None)
             if key == "state":
-                if record.sequence >= self.state.revision:
-                    self.state = State.decode(record.payload, record.sequence)
+                self.state = State.decode(record.payload, record.sequence)
             elif removed:
                 self.peers.pop(key.removeprefix("member."), None)
             else:
@@ -242,11 +246,8 @@ class Member:
                 await self._lose()
             elif self._watch.caught_up:
                 await self._follow()
-                overdue = self._overdue()
-                if self.leads or overdue:
-                    await self._lead()
-                if overdue:
-                    await self._expel_laggards()
+                if self._watch.caught_up:
+                    await self._look_after_group()
 
     async def _lose(self) -> None:
         if self.assigned:
@@ -285,6 +286,14 @@ class Member:
             logger.warning("group %s: %s", self.group, exc or type(exc).__name__)
             self.fenced()
 
+    async def _look_after_group(self) -> None:
+        overdue = self._overdue()
+        if overdue and next_generation(self.state, self.peers) is None:
+            await self._expel_laggards()
+        if self.leads or overdue:
+            with self._patiently():
+                await self._lead()
+
     async def _lead(self) -> None:
         state = self.state
         proposal = next_generation(state, self.peers)
@@ -292,12 +301,21 @@ class Member:
             proposal = state.stable(
                 self.delegate.assign({member: peer.metadata for member, peer in self.peers.items()})
             )
-        if proposal is not None:
-            with self._patiently(), contextlib.suppress(Conflict):
-                # After a conflict somebody else has moved on; the watch will tell.
-                await self.bucket.put(
-                    f"{self._base}state", proposal.encode(), revision=proposal.revision
-                )
+        if proposal is None:
+            return
+        for member in state.members:
+            if member not in proposal.members and await self._lives(member):
+                self._watch.restart()  # it is out of date, or not read to the end
+                return
+        with contextlib.suppress(Conflict):  # somebody else has moved on; the watch will tell
+            await self.bucket.put(
+                f"{self._base}state", proposal.encode(), revision=proposal.revision
+            )
+
+    async def _lives(self, member: str) -> bool:
+        """Ask for a member's key: whoever is left out of a generation must know it by now."""
+        entry = await self.bucket.get(self._key(member))
+        return entry is not None and entry.value is not None
 
     def _overdue(self) -> bool:
         """Whether the state ought to have changed long ago, had those we wait for been able to."""
@@ -309,9 +327,10 @@ class Member:
 
     async def _expel_laggards(self) -> None:
         """Lose patience with members that live but do not join: those that block, or hang."""
-        for member in self._watched(laggards(self.state, self.peers)):
-            peer = self.peers.get(member)
-            if peer is not None and not peer.expelled:
+        late = {member: self.peers[member] for member in laggards(self.state, self.peers)}
+        for member in self._watched(late):
+            peer = late[member]
+            if not peer.expelled:
                 logger.error("group %s: member %s does not join", self.group, member)
                 with self._patiently(), contextlib.suppress(Conflict):
                     await self.bucket.put(

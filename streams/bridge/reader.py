@@ -127,12 +127,14 @@ class Reader:
 
     async def _run(self) -> None:
         pause = 0.05
-        while True:
+        # In Python 3.11 `wait_for`, which nats-py uses, can swallow a cancellation.
+        while not self._closed:
             self._broken.clear()
             try:
                 await self._create()
                 pause = 0.05
-                await self._broken.wait()
+                if not self._closed:
+                    await self._broken.wait()
             except (nats.errors.Error, TimeoutError, AccessDenied) as exc:
                 # Also a stream that is not there at the moment: elections, restarts.
                 log = logger.info if pause < 1.0 else logger.warning

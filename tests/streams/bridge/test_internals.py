@@ -5,6 +5,7 @@ import inspect
 import io
 import itertools
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import faust.app.base
@@ -20,6 +21,7 @@ import nats.aio.client
 import nats.aio.subscription
 import nats.protocol.parser
 import pytest
+from faust.types import TP, StreamT
 from faust.utils.terminal import Spinner, SpinnerHandler
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +29,7 @@ from nats.aio.client import Client
 
 from streams.bridge.internals import (
     FastParser,
+    guard_streams,
     quiet_sends,
     step,
     subscribe_raw,
@@ -35,7 +38,7 @@ from streams.bridge.internals import (
 )
 from streams.bridge.layout import parse_headers
 
-from .conftest import until
+from .conftest import running, until
 
 
 class Recorder:
@@ -171,6 +174,30 @@ async def test_stepping_a_coroutine() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_streams_begin_with_nothing_while_they_must_not(
+    new_app: Callable[..., Any],
+) -> None:
+    app = new_app()
+    topic = app.topic("in", value_type=int, partitions=1)
+    got: list[int] = []
+    allowed = False
+
+    @app.agent(topic)  # type: ignore[untyped-decorator]
+    async def agent(stream: StreamT[Any]) -> None:
+        async for value in stream:
+            got.append(value)
+
+    async with running(app):
+        guard_streams(app, lambda: allowed)
+        await topic.send(value=1)
+        await until(lambda: app.consumer._positions.get(TP("in", 0)) == 2, "handed on")
+        await asyncio.sleep(0.1)
+        allowed = True
+        await topic.send(value=2)
+        await until(lambda: got)
+    assert got == [2]
 
 
 def source(thing: Any) -> str:

@@ -1,6 +1,7 @@
 """A reader sees every record of its partition once and in order, whatever happens."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
@@ -130,3 +131,18 @@ async def test_reading_goes_on_after_a_server_was_killed(
     await reading.reader.close()
     await publisher.stop()
     await client.close()
+
+
+async def test_closing_ends_though_a_cancellation_was_swallowed(
+    client: Client, topic: TopicInfo
+) -> None:
+    class Swallowing(Reader):
+        async def _create(self) -> None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await super()._create()
+                await asyncio.sleep(60)
+
+    reader = Swallowing(client, topic.stream, topic.filter(0), 1, lambda: None)
+    reader.open()
+    await until(lambda: reader._consumer)
+    await asyncio.wait_for(reader.close(), 10)
