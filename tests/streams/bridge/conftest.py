@@ -108,6 +108,8 @@ class Worker:
 
     def __init__(self, env: dict[str, str], log: Path, module: str = "chain") -> None:
         self.log = log
+        self.asked = False
+        """Whether it has been asked to end."""
         with log.open("ab") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *self.command(module)],
@@ -127,6 +129,7 @@ class Worker:
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
+        self.asked = self.asked or number == signal.SIGTERM
 
     def kill(self) -> None:
         self.process.kill()
@@ -135,7 +138,8 @@ class Worker:
     def stop(self) -> int:
         """Ask it to end, and return its exit status."""
         self.process.send_signal(signal.SIGCONT)
-        self.process.terminate()
+        if not self.asked:  # Python itself ends at once when it is asked again at its very end
+            self.process.terminate()
         return self.process.wait(DEADLINE)
 
 

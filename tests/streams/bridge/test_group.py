@@ -4,9 +4,12 @@ import asyncio
 import itertools
 import json
 import signal
+from pathlib import Path
 
 import pytest
 
+from mocks.servers import NatsServer
+from streams.bridge.connection import connect, parse_url
 from streams.bridge.layout import partition_for
 
 from .book import KEYS, PARTITIONS, Book, now
@@ -235,3 +238,30 @@ async def test_a_standby_takes_over_with_what_it_has(
         assert keys
         assert {key.decode() for key in keys} <= set(json.loads(entry.text))
     assert set(await exit_statuses(*workers.values())) == {0}
+
+
+async def test_a_server_that_restarts_leaves_the_group_as_it_is(
+    own_server: NatsServer, prefix: str, start: Start, tmp_path: Path
+) -> None:
+    client = await connect(parse_url(own_server.url), name="test")
+    book = Book(client, prefix, tmp_path / "ledger")
+    await book.open()
+    settings = {"SESSION": "30", "PAUSE": "0.01", "TABLE": "1"}
+    workers = {name: start(name, url=own_server.url, **settings) for name in ("one", "two")}
+    await until(lambda: len(book.shares(book.generation())) == 2, "both have joined")
+    await book.send(64)
+    await book.working(*workers)
+    generation = book.generation()
+    own_server.kill()
+    await asyncio.sleep(2)
+    own_server.start()
+    await until(lambda: client.is_connected)
+    since = now()
+    await book.send(160)
+    await book.working(*workers, since=since)
+    await book.all_done()
+    assert book.generation() == generation
+    assert not book.twice()
+    assert await exit_statuses(*workers.values()) == [0, 0]
+    await book.close()
+    await client.close()

@@ -5,7 +5,7 @@
 import asyncio
 import random
 import signal
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -215,6 +215,24 @@ async def test_a_prefix_with_streams_of_their_own_has_no_transactions(
     await declare(js, TopicSpec("there", 1, prefix=prefix))
     with pytest.raises(TopicMismatch, match="give the app another prefix"):
         await declare(js, TopicSpec("in", 1, prefix=prefix, shared=True))
+
+
+@pytest.fixture
+async def shared_feed(client: Client, prefix: str) -> AsyncIterator[Feed]:
+    feed = Feed(client, prefix, shared=True)
+    await feed.start()
+    yield feed
+    await feed.publisher.stop()
+
+
+@pytest.fixture
+def start_exact(start_worker: StartWorker) -> StartWorker:
+    """Start chain workers that process exactly once."""
+
+    def start(url: str = "", **env: str) -> Worker:
+        return start_worker(url, GUARANTEE="exactly_once", **env)
+
+    return start
 
 
 @pytest.mark.faults
