@@ -70,6 +70,10 @@ class Feed:
         for topic, suffix in (("second", b"1"), ("third", b"12")):
             values = [record.value for record in await self.values(topic)]
             assert sorted(values, key=str) == sorted((v + suffix for v in wanted), key=str), topic
+        counted = [
+            (record.value or b"").partition(b":")[0] for record in await self.values("counted")
+        ]
+        assert sorted(counted) == sorted(value + b"12" for value in wanted)
         keys = {record.key for record in await self.values("chain-seen-changelog")}
         assert keys == {value + b"1" for value in wanted}
 

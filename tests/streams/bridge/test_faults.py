@@ -1,6 +1,7 @@
 """Nothing is lost and nothing done twice, whoever is killed: workers and servers in processes."""
 
 import asyncio
+import random
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +35,22 @@ async def test_a_worker_killed_with_work_in_flight(
         worker = start_worker(**settings)
     await feed.check()
     assert worker.stop() == 0
+
+
+async def test_workers_killed_at_random_lose_nothing_and_send_nothing_twice(
+    feed: Feed, start_worker: StartWorker
+) -> None:
+    chance = random.Random(7)
+    workers = {name: start_worker(DATA=name, CONCURRENCY="2") for name in "ab"}
+    await until(lambda: all("Worker ready" in one.output for one in workers.values()), "both ready")
+    for _ in range(5):
+        await feed.send(700)
+        await asyncio.sleep(chance.uniform(0.05, 0.8))
+        victim = chance.choice("ab")
+        workers[victim].kill()
+        workers[victim] = start_worker(DATA=victim, CONCURRENCY="2")
+    await feed.check()
+    assert [worker.stop() for worker in workers.values()] == [0, 0]
 
 
 async def test_a_server_killed_under_a_worker(
