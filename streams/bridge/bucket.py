@@ -70,14 +70,21 @@ class Bucket:
             allow_msg_ttl=True,
             subject_delete_marker_ttl=_MARKER_SECONDS,
         )
+        if await self.exists():
+            return
         try:
-            await js.stream_info(self.stream)
+            await js.add_stream(config)
+        except nats.js.errors.APIError as exc:
+            if exc.err_code != _NAME_IN_USE:  # somebody was faster, with other replicas
+                raise ConfigurationError(f"bucket {self.name!r}: {exc.description}") from exc
+
+    async def exists(self) -> bool:
+        """Say whether the bucket is there; an error of nats-py means that nobody can tell."""
+        try:
+            await self.client.jetstream().stream_info(self.stream)
         except nats.js.errors.NotFoundError:
-            try:
-                await js.add_stream(config)
-            except nats.js.errors.APIError as exc:
-                if exc.err_code != _NAME_IN_USE:  # somebody was faster, with other replicas
-                    raise ConfigurationError(f"bucket {self.name!r}: {exc.description}") from exc
+            return False
+        return True
 
     async def get(self, key: str) -> Entry | None:
         """Return the entry, or None if the key never was or has expired.

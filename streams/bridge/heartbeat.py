@@ -175,8 +175,9 @@ class Heartbeat:
             if not self._ready.done():
                 self._ready.set_result(None)
             while not self._stopping.is_set():
+                pause = self.interval if self._doubtful_since is None else DOUBT_SECONDS
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._awake.wait(), self.interval)
+                    await asyncio.wait_for(self._awake.wait(), pause)
                 self._awake.clear()
                 await self._beat()
             if client.is_connected:
@@ -242,8 +243,9 @@ class Heartbeat:
         try:
             await self._put()
         except (TimeoutError, nats.errors.Error, BridgeError) as exc:
+            log = logger.warning if self._doubtful_since is None else logger.debug
+            log("the lease could not be renewed: %s", exc or type(exc).__name__)
             self._doubt()
-            logger.warning("the lease could not be renewed: %s", exc or type(exc).__name__)
 
     async def _put(self, *, afresh: bool = False) -> None:
         async with self._writing:

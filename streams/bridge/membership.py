@@ -16,7 +16,7 @@ from nats.aio.client import Client
 
 from .bucket import Bucket, Conflict, is_removal
 from .connection import ConnectionOptions
-from .errors import Fenced
+from .errors import BridgeError, Fenced
 from .generations import (
     Peer,
     State,
@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 SETTLE_SECONDS: Final = 5.0
 """After a reconnect others may not be back yet: silence proves nothing for so long."""
+GONE_SECONDS: Final = 30.0
+"""How long the bucket may be missing before that is final."""
 END_SECONDS: Final = 5.0
 """How long leaving waits for what goes on in this member."""
 
@@ -120,6 +122,7 @@ class Member:
         self._quiet_until = 0.0
         self._strikes: dict[str, float] = {}
         self._waiting = (0, 0.0)
+        self._gone_since: float | None = None
         self._on_lease = on_lease
         """Called when the lease, doubtful for a moment, has turned out to be ours, or not."""
         self._heartbeat = Heartbeat(
@@ -258,6 +261,23 @@ class Member:
         with self._patiently():
             await self._heartbeat.renew(self._wishes())
             self._fenced = False
+            self._gone_since = None
+            return
+        with self._patiently():
+            await self._check_bucket()
+
+    async def _check_bucket(self) -> None:
+        """Raise BridgeError when the bucket is gone for good: a starting server's comes back."""
+        now = asyncio.get_running_loop().time()
+        if await self.bucket.exists():
+            self._gone_since = None
+        elif self._gone_since is None:
+            self._gone_since = now
+        elif now - self._gone_since > GONE_SECONDS:
+            raise BridgeError(
+                f"bucket {self.bucket.name!r} was deleted under group {self.group!r}, with all "
+                "that was agreed on in it; a worker that is started again makes it anew"
+            )
 
     async def _give_up(self, *, lost: bool) -> None:
         if self.assigned:

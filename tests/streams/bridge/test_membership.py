@@ -439,6 +439,18 @@ def create_on_disk(bucket: Bucket) -> Callable[..., Any]:
     return on_disk
 
 
+async def test_a_bucket_that_was_deleted_is_an_error_in_the_end(
+    group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(membership, "GONE_SECONDS", 0.5)
+    one = await group.join(session=1)
+    await group.settled()
+    await group.client.jetstream().delete_stream(group.bucket.stream)
+    await until(lambda: one.errors)
+    assert "deleted under group" in str(one.errors.pop())
+    assert one.lost
+
+
 def test_what_a_key_says_survives() -> None:
     peer = Peer(3, 7, b"\x00wishes", revision=9)
     assert Peer.decode(peer.encode(), 9) == peer
