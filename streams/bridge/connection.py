@@ -5,7 +5,7 @@ import logging
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, fields
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, TypeVar, cast
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import nats.errors
@@ -13,8 +13,9 @@ import nats.js.errors
 from nats.aio.client import Client
 
 from .errors import AccessDenied, ConfigurationError, JetStreamUnavailable, NotConnected
-from .internals import drop_half_open, install_parser
+from .internals import break_off_on_reconnect, drop_half_open, install_parser
 from .layout import check_prefix
+from .refusals import NO_LEADER, away
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +24,11 @@ RETRY_SECONDS: Final = 0.5
 PING_SECONDS: Final = 5
 """How often the connection is tested; three unanswered pings in a row end it."""
 
+SAY_SECONDS: Final = 4.0
+"""How often it is logged that JetStream does not answer."""
+
 Callback = Callable[[], Awaitable[None]]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -164,6 +169,7 @@ async def connect(
     """
     client = Client()
     install_parser(client)
+    break_off_on_reconnect(client)
     denied: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
     async def report(exc: Exception) -> None:
@@ -227,27 +233,55 @@ def _is_denial(text: str) -> bool:
 
 
 async def check_jetstream(client: Client) -> None:
-    """Return if JetStream can be used; else raise JetStreamUnavailable or AccessDenied."""
-    for _ in range(20):
+    """Return once JetStream answers, however long a cluster is without a leader.
+
+    Raises JetStreamUnavailable when it is not enabled, AccessDenied without the right to use it.
+    """
+
+    async def ask() -> None:
         try:
             await client.jetstream().account_info()
         except nats.js.errors.ServiceUnavailableError as exc:
-            # 10008: a cluster without its meta leader yet; everything else will not pass by itself.
-            if exc.err_code == 10008:
-                await asyncio.sleep(RETRY_SECONDS)
-                continue
+            if exc.err_code == NO_LEADER:
+                raise
             raise JetStreamUnavailable(
                 f"JetStream is not enabled on {_where(client)} or for this account"
             ) from exc
-        except nats.js.errors.APIError as exc:
-            raise JetStreamUnavailable(f"JetStream on {_where(client)}: {exc}") from exc
-        except nats.errors.TimeoutError:
-            error = client.last_error
-            if error is not None and "permissions violation" in str(error).lower():
-                raise AccessDenied(f"no right to use JetStream: {error}") from None
-            continue
-        return
-    raise JetStreamUnavailable(f"JetStream on {_where(client)} does not answer")
+
+    try:
+        await patiently(client, "use JetStream", ask)
+    except nats.js.errors.APIError as exc:
+        raise JetStreamUnavailable(f"JetStream on {_where(client)}: {exc}") from exc
+
+
+async def patiently(client: Client, what: str, request: Callable[[], Awaitable[T]]) -> T:
+    """Return what `request()` gives; ask again for as long as JetStream cannot answer it.
+
+    That is so while a server is away or stands still, and while a cluster has no leader. It is
+    logged after a moment, and then now and then. Raises AccessDenied if the answer stays out
+    for want of a right, and whatever else `request` raises.
+    """
+    loop = asyncio.get_running_loop()
+    said = began = loop.time()
+    while True:
+        complaint = client.last_error
+        try:
+            return await request()
+        except Exception as exc:
+            # A missing right shows in no answer, only in an error on the connection.
+            denied = "permissions violation" in str(client.last_error).lower()
+            if isinstance(exc, TimeoutError) and denied and client.last_error is not complaint:
+                raise AccessDenied(f"no right to {what}: {client.last_error}") from exc
+            if not away(exc):
+                raise
+            if loop.time() - said > SAY_SECONDS:
+                said = loop.time()
+                reason = str(exc) or type(exc).__name__
+                logger.warning(
+                    "waiting for %.0f s to %s: %s; is there a server without a leader, or down?",
+                    *(said - began, what, reason),
+                )
+        await asyncio.sleep(RETRY_SECONDS)
 
 
 def _where(client: Client) -> str:

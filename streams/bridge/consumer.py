@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
-import nats.errors
 import nats.js.errors
 from faust.transport import base
 from faust.transport import consumer as faust_consumer
@@ -21,6 +20,7 @@ from mode import Service
 from mode.utils.times import Seconds
 
 from .conductor import Conductor
+from .connection import patiently
 from .delivered import DeliveredOffsets
 from .errors import BridgeError, Fenced
 from .inputs import Input
@@ -35,6 +35,7 @@ from .link import always
 from .membership import Member
 from .offsets import Offsets
 from .reader import Delivered, Reader
+from .refusals import STREAM_NOT_FOUND
 from .topics import TopicInfo
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ class Consumer(faust_consumer.Consumer):
             session=conf.broker_session_timeout,
             patience=conf.broker_max_poll_interval or 0.0,
         )
-        self._offsets = Offsets(bucket, conf.id, member.id)
+        self._offsets = Offsets(bucket, conf.id, member.id, self.link.identity)
         self._member = member
         await member.start()
 
@@ -241,6 +242,7 @@ class Consumer(faust_consumer.Consumer):
         assignor = cast(Any, self.app.assignor)
         assignor.on_assignment(_Assignment(topics, user_data))
         assert self._offsets is not None  # noqa: S101 - made together with the member
+        await asyncio.gather(*(self.link.look_up_again(topic) for topic, _ in topics))
         await self._offsets.claim(
             [Place(*tp) for tp in sorted(assigned) if not self._is_changelog_tp(tp)], generation
         )
@@ -415,8 +417,8 @@ class Consumer(faust_consumer.Consumer):
         table = cast(Any, self.app.tables)._changelogs.get(tp.topic)
         persisted = table.persisted_offset(tp) if table is not None else None
         if persisted is not None and persisted > last:
-            info = await self.link.js.stream_info((await self._info(tp)).stream)
-            if persisted <= info.state.last_seq:
+            info = await self.link.look_up_again(tp.topic)
+            if persisted <= info.last_offset:
                 last = persisted
         return last + 1 if last else 0
 
@@ -428,22 +430,23 @@ class Consumer(faust_consumer.Consumer):
     async def _first_sequence(self, tp: TP) -> int | None:
         if not await self._last_sequence(tp):
             return None
-        info = await self.link.js.stream_info((await self._info(tp)).stream)
-        return info.state.first_seq
+        return (await self.link.look_up_again(tp.topic)).first_offset
 
     async def _last_sequence(self, tp: TP) -> int:
         """Return the sequence of a partition's last record, 0 if there is none."""
         info = await self._info(tp)
-        while True:
-            try:
-                message = await self.link.js.get_last_msg(info.stream, info.filter(tp.partition))
-            except nats.js.errors.NotFoundError:
-                return 0
-            except (nats.errors.TimeoutError, nats.js.errors.ServiceUnavailableError) as exc:
-                logger.info("%s: %s; asking again", info.stream, exc)
-                await asyncio.sleep(0.5)
-            else:
-                return message.seq or 0
+        js = self.link.js
+        try:
+            message = await patiently(
+                self.link.client,
+                f"find the end of {info.stream}",
+                lambda: js.get_last_msg(info.stream, info.filter(tp.partition)),
+            )
+        except nats.js.errors.NotFoundError as exc:
+            if exc.err_code == STREAM_NOT_FOUND:
+                await self.link.look_up_again(tp.topic)
+            return 0
+        return message.seq or 0
 
     async def _info(self, tp: TP) -> TopicInfo:
         return await self.link.topic(tp.topic)
@@ -544,6 +547,8 @@ class Consumer(faust_consumer.Consumer):
                     info.filter(tp.partition),
                     position,
                     partial(self._arrived, tp),
+                    identity=info.identity,
+                    on_gone=self.failed,
                 )
                 self._readers[tp] = reader
                 reader.open()
@@ -617,7 +622,7 @@ class Consumer(faust_consumer.Consumer):
                 delivered.take_back(offset)
                 if self._readers.get(tp) is reader:
                     self._positions[tp] = offset
-                    reader.buffer.appendleft(record)
+                    reader.put_back(record)
                 return
         if tracked and not message.refcount and not message.acked:
             self._acked[tp].append(offset)  # no stream wanted it

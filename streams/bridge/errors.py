@@ -25,6 +25,18 @@ class UnknownTopic(BridgeError):
     """No stream holds this topic, and nobody may create it."""
 
 
+class TopicGone(BridgeError):
+    """A topic's stream, or the group's bucket, was deleted while it was in use."""
+
+    @classmethod
+    def of(cls, stream: str) -> "TopicGone":
+        """Return the error about a stream, with what can be done."""
+        return cls(
+            f"stream {stream!r} was deleted, or is another one by now: what it held is lost. "
+            "Restore it from a backup; or start the workers again, which begin with a new one"
+        )
+
+
 class TopicMismatch(BridgeError):
     """A topic exists, but with other partitions or another layout than was asked for."""
 

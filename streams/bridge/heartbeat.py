@@ -5,19 +5,16 @@ import concurrent.futures
 import logging
 import threading
 import time
-from typing import Final
 
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from .bucket import Bucket
-from .connection import ConnectionOptions, connect
+from .connection import ConnectionOptions, connect, patiently
 from .errors import BridgeError
 
 logger = logging.getLogger(__name__)
-
-START_SECONDS: Final = 60.0
 
 
 class Heartbeat:
@@ -75,11 +72,14 @@ class Heartbeat:
         self._touched = time.monotonic()
 
     async def start(self, value: bytes) -> None:
-        """Start the thread; return once the key is written and the subject answers."""
+        """Start the thread; return once the key is written and the subject answers.
+
+        That may be long, while JetStream is away.
+        """
         self._value = value
         self._thread = threading.Thread(target=self._run, name="nats-heartbeat", daemon=True)
         self._thread.start()
-        await asyncio.wait_for(asyncio.wrap_future(self._ready), START_SECONDS)
+        await asyncio.wrap_future(self._ready)
 
     async def set(self, value: bytes) -> None:
         """Write another value under the key, now; return when it is stored."""
@@ -110,7 +110,7 @@ class Heartbeat:
         client = self._client = await connect(self.options, name=f"{self.key} heartbeat")
         try:
             await client.subscribe(self.subject, cb=_answer)
-            await self._put()
+            await patiently(client, "join the group", self._put)
             self._ready.set_result(None)
             while not self._stopping.is_set():
                 try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from nats.aio.client import Client
 from nats.errors import ProtocolError
+from nats.js import JetStreamContext
 from nats.protocol.parser import Parser
 
 if TYPE_CHECKING:  # who uses nats without Faust shall not import it
@@ -140,6 +141,42 @@ def write(client: Client, data: bytes) -> bool:
         client._pending_data_size = 0
     transport.write(data)
     return True
+
+
+def client_of(js: JetStreamContext) -> Client:
+    """Return the connection of a JetStream context.
+
+    Why: functions that take a context, as nats-py's own do, must see if the connection complains.
+    """
+    return js._nc
+
+
+def unsent(client: Client) -> int:
+    """Return how many bytes written to the socket wait in this process.
+
+    Why: a server that stands still takes nothing out of the socket, and what is sent again
+    meanwhile would pile up without limit. nats-py has no call that tells.
+    """
+    writer = getattr(client._transport, "_io_writer", None)
+    return 0 if writer is None else int(writer.transport.get_write_buffer_size())
+
+
+def break_off_on_reconnect(client: Client) -> None:
+    """Let a client drop a broken connection at once, instead of flushing it first.
+
+    Why: nats-py closes the old socket and waits until what was written to it has left. Towards a
+    server that stands still, or a machine that has vanished, that takes the operating system's
+    quarter of an hour, in which no other server of the cluster is tried.
+    """
+    attempt = client._attempt_reconnect
+
+    async def break_off() -> None:
+        writer = getattr(client._transport, "_io_writer", None)
+        if writer is not None:
+            writer.transport.abort()
+        await attempt()
+
+    client._attempt_reconnect = break_off  # type: ignore[method-assign]
 
 
 def drop_half_open(client: Client) -> None:

@@ -104,6 +104,12 @@ def stream_name(prefix: str, topic: str) -> str:
     return f"{prefix}--{escape(topic)}"
 
 
+def stream_of(subject: str) -> str:
+    """Return the name of the JetStream stream that holds the records of a subject."""
+    prefix, topic, *_ = subject.split(".", 2)
+    return f"{prefix}--{topic}"
+
+
 def subject(prefix: str, topic: str, partition: int, key: bytes | None = None) -> str:
     """Return the subject of a record; give `key` for topics that keep keys in the subject."""
     base = f"{prefix}.{escape(topic)}.{partition}"

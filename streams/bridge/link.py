@@ -21,7 +21,15 @@ from nats.js import JetStreamContext
 from . import topics
 from .bucket import Bucket
 from .connection import ConnectionOptions, check_jetstream, connect, parse_url
-from .errors import AccessDenied, BridgeError, ConfigurationError, NotConnected, UnknownTopic
+from .errors import (
+    AccessDenied,
+    BridgeError,
+    ConfigurationError,
+    NotConnected,
+    TopicGone,
+    UnknownTopic,
+)
+from .layout import stream_name
 from .publisher import Publisher
 from .topics import TopicInfo, TopicSpec
 
@@ -185,6 +193,22 @@ class Link:
                 info = await self._bring_into_being(name, described)
         self.topics[name] = info
         return info
+
+    async def look_up_again(self, name: str) -> TopicInfo:
+        """Return a topic as it is now; TopicGone if it was deleted since we met it."""
+        for wait in (0.5, 1.0, 2.0, 4.0, 0.0):
+            info = await topics.lookup(self.js, self.options.prefix, name)
+            if info is not None and info.partitions == self.topics[name].partitions:
+                self.topics[name] = info
+                return info
+            await asyncio.sleep(wait)  # a server that has just come back may not know yet
+        error = TopicGone.of(stream_name(self.options.prefix, name))
+        self._fail(error)
+        raise error
+
+    def identity(self, name: str) -> str:
+        """Return what tells a topic that we have met from an earlier one of that name."""
+        return self.topics[name].identity
 
     async def _bring_into_being(self, name: str, described: TopicT | None) -> TopicInfo:
         conf = self.app.conf

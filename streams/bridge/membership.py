@@ -138,7 +138,13 @@ class Member:
             patience=patience,
         )
         self._watch = Reader(
-            client, bucket.stream, bucket.subject(self._base + ">"), 1, self._take_in
+            client,
+            bucket.stream,
+            bucket.subject(self._base + ">"),
+            1,
+            self._take_in,
+            identity=bucket.identity,
+            on_gone=delegate.failed,
         )
         self._tasks: list[asyncio.Task[None]] = []
 

@@ -1,10 +1,9 @@
 """Topics as JetStream streams: declaring them, and finding out which there are."""
 
-import re
+import secrets
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-import nats.errors
 import nats.js.errors
 from nats.js import JetStreamContext
 from nats.js.api import (
@@ -15,8 +14,11 @@ from nats.js.api import (
     StreamInfo,
 )
 
-from .errors import AccessDenied, ConfigurationError, TopicMismatch
+from .connection import patiently
+from .errors import ConfigurationError, TopicMismatch
+from .internals import client_of
 from .layout import check_prefix, escape, stream_name
+from .refusals import explain
 
 _TOPIC: Final = "bridge.topic"
 _PREFIX: Final = "bridge.prefix"
@@ -24,10 +26,11 @@ _PARTITIONS: Final = "bridge.partitions"
 _COMPACTED: Final = "bridge.compacted"
 _KEY_IN_SUBJECT: Final = "bridge.key_in_subject"
 _OWNER: Final = "bridge.owner"
+IDENTITY: Final = "bridge.id"
+"""Metadata that tells a stream from a later one with the same name."""
 
 _NAME_IN_USE: Final = 10058
 _SUBJECTS_OVERLAP: Final = 10065
-_STREAM_NOT_FOUND: Final = 10059
 
 TOMBSTONE_SECONDS: Final = 86_400
 """How long a deleted key's tombstone stays in a compacted topic before it goes too."""
@@ -75,6 +78,8 @@ class TopicInfo:
     stream: str
     """The name of its JetStream stream."""
     owner: str = ""
+    identity: str = ""
+    """Differs when the topic was deleted and created anew; empty if whoever made it gave none."""
     messages: int = 0
     bytes: int = 0
     first_offset: int = 0
@@ -119,8 +124,14 @@ def stream_config(spec: TopicSpec) -> StreamConfig:
             _COMPACTED: _flag(spec.compacted),
             _KEY_IN_SUBJECT: _flag(spec.key_in_subject),
             _OWNER: spec.owner,
+            IDENTITY: new_identity(),
         },
     )
+
+
+def new_identity() -> str:
+    """Return what tells a new stream from all others."""
+    return secrets.token_hex(8)
 
 
 def _flag(value: bool) -> str:
@@ -131,15 +142,20 @@ async def declare(js: JetStreamContext, spec: TopicSpec) -> TopicInfo:
     """Create the stream of a topic, or check the one that is there; return what it is.
 
     Idempotent, and safe when several processes do it at once. Limits of a topic that exists are
-    left as they are, as Kafka does.
+    left as they are, as Kafka does. Waits for as long as JetStream cannot answer.
 
     Raises TopicMismatch when a topic exists with other partitions or another layout,
     AccessDenied when the account may not create streams.
     """
     info = await lookup(js, spec.prefix, spec.topic)
     if info is None:
+        config = stream_config(spec)
         try:
-            info = topic_info(await js.add_stream(stream_config(spec)))
+            info = topic_info(
+                await patiently(
+                    client_of(js), f"create topic {spec.topic!r}", lambda: js.add_stream(config)
+                )
+            )
         except nats.js.errors.APIError as exc:
             if exc.err_code == _SUBJECTS_OVERLAP:
                 raise TopicMismatch(
@@ -147,10 +163,8 @@ async def declare(js: JetStreamContext, spec: TopicSpec) -> TopicInfo:
                     f"{spec.prefix}.{escape(spec.topic)} already"
                 ) from exc
             if exc.err_code != _NAME_IN_USE:
-                raise ConfigurationError(f"topic {spec.topic!r}: {exc.description}") from exc
+                raise ConfigurationError(f"topic {spec.topic!r}: {explain(vars(exc))}") from exc
             info = await lookup(js, spec.prefix, spec.topic)  # somebody was faster
-        except nats.errors.TimeoutError as exc:
-            raise _no_answer(js, f"create topic {spec.topic!r}") from exc
     if info is None:
         raise TopicMismatch(
             f"stream {stream_name(spec.prefix, spec.topic)!r} exists but is not a topic"
@@ -174,21 +188,14 @@ def _verify(spec: TopicSpec, info: TopicInfo) -> None:
 
 
 async def lookup(js: JetStreamContext, prefix: str, topic: str) -> TopicInfo | None:
-    """Return the topic if it exists, else None."""
+    """Return the topic if it exists, else None; waits for as long as JetStream cannot answer."""
+    name = stream_name(prefix, topic)
     try:
-        return topic_info(await js.stream_info(stream_name(prefix, topic)))
+        return topic_info(
+            await patiently(client_of(js), f"look up topic {topic!r}", lambda: js.stream_info(name))
+        )
     except nats.js.errors.NotFoundError:
         return None
-    except nats.errors.TimeoutError as exc:
-        raise _no_answer(js, f"look up topic {topic!r}") from exc
-
-
-def _no_answer(js: JetStreamContext, what: str) -> AccessDenied | TimeoutError:
-    # A missing right shows in no answer, only in an error on the connection.
-    error = js._nc.last_error
-    if error is not None and re.search("permissions violation", str(error), re.IGNORECASE):
-        return AccessDenied(f"no right to {what}: {error}")
-    return TimeoutError(f"JetStream did not answer in time: {what}")
 
 
 def topic_info(info: StreamInfo) -> TopicInfo | None:
@@ -205,6 +212,7 @@ def topic_info(info: StreamInfo) -> TopicInfo | None:
         key_in_subject=metadata[_KEY_IN_SUBJECT] == "true",
         stream=name,
         owner=metadata.get(_OWNER, ""),
+        identity=metadata.get(IDENTITY, ""),
         messages=info.state.messages,
         bytes=info.state.bytes,
         first_offset=info.state.first_seq,

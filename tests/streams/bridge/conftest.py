@@ -18,8 +18,13 @@ from nats.aio.client import Client
 
 from mocks.servers import NatsServer
 from streams.bridge.connection import connect, parse_url
+from streams.bridge.layout import encode_headers, partition_for, subject
+from streams.bridge.publisher import Publisher
+from streams.bridge.records import Record, decode
+from streams.bridge.topics import TopicSpec, declare, lookup
 
 DEADLINE = 30.0
+PARTITIONS = 4
 
 
 async def until(condition: Callable[[], Any], what: str = "", deadline: float = DEADLINE) -> Any:
@@ -136,3 +141,88 @@ def start_worker(prefix: str, nats_url: str, tmp_path: Path) -> Iterator[Callabl
     for worker in workers:
         if worker.process.poll() is None:
             worker.kill()
+
+
+class Feed:
+    """Puts numbered records into the chain, and sees what comes out of it."""
+
+    def __init__(self, client: Client, prefix: str) -> None:
+        self.client = client
+        self.prefix = prefix
+        self.publisher = Publisher(client)
+        self.sent = 0
+
+    async def start(self, **options: Any) -> None:
+        """Declare the first topic, with more options of a `TopicSpec` if need be."""
+        spec = TopicSpec("first", PARTITIONS, prefix=self.prefix, **options)
+        await declare(self.client.jetstream(), spec)
+        await self.publisher.start()
+
+    async def send(self, count: int) -> None:
+        for number in range(self.sent, self.sent + count):
+            key, value = b"key%d" % (number % 40), b"%d." % number
+            where = subject(self.prefix, "first", partition_for(key, PARTITIONS))
+            self.publisher.publish(where, value, encode_headers(key, value))
+        self.sent += count
+        await self.publisher.flush()
+
+    async def count(self, topic: str) -> int:
+        info = await lookup(self.client.jetstream(), self.prefix, topic)
+        return 0 if info is None else info.messages
+
+    async def arrived(self, topic: str, least: int) -> None:
+        """Wait until a topic holds `least` records."""
+
+        async def enough() -> bool:
+            return await self.count(topic) >= least
+
+        await until(enough, f"{least} records in {topic}", deadline=60)
+
+    async def values(self, topic: str) -> list[Record]:
+        """Return all records that a topic holds."""
+        info = await lookup(self.client.jetstream(), self.prefix, topic)
+        assert info is not None
+        found: list[Record] = []
+        subscription = await self.client.jetstream().subscribe(
+            f"{self.prefix}.{topic}.>", ordered_consumer=True, stream=info.stream
+        )
+        while len(found) < info.messages:
+            found.append(decode(await subscription.next_msg(timeout=10)))
+        await subscription.unsubscribe()
+        return found
+
+    async def check(self) -> None:
+        """Everything sent has come through, each record once in every topic and in the table."""
+        await self.arrived("third", self.sent)
+        await self.arrived("chain-seen-changelog", self.sent)
+        wanted = {b"%d." % number for number in range(self.sent)}
+        for topic, suffix in (("second", b"1"), ("third", b"12")):
+            values = [record.value for record in await self.values(topic)]
+            assert sorted(values, key=str) == sorted((v + suffix for v in wanted), key=str), topic
+        keys = {record.key for record in await self.values("chain-seen-changelog")}
+        assert keys == {value + b"1" for value in wanted}
+
+
+@contextlib.asynccontextmanager
+async def feeding(url: str, prefix: str, **options: Any) -> AsyncIterator[Feed]:
+    """Feed a chain over a connection that may be interrupted."""
+
+    async def reconnected() -> None:
+        chain.publisher.send_again()
+
+    client = await connect(parse_url(url), name="test", on_reconnect=reconnected)
+    chain = Feed(client, prefix)
+    try:
+        await chain.start(**options)
+        yield chain
+    finally:
+        await chain.publisher.stop()
+        await client.close()
+
+
+@pytest.fixture
+async def feed(client: Client, prefix: str) -> AsyncIterator[Feed]:
+    feed = Feed(client, prefix)
+    await feed.start()
+    yield feed
+    await feed.publisher.stop()

@@ -2,91 +2,20 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
 
 from mocks.servers import NatsServer
-from streams.bridge.connection import connect, parse_url
-from streams.bridge.layout import encode_headers, partition_for, subject
-from streams.bridge.publisher import Publisher
-from streams.bridge.records import Record, decode
-from streams.bridge.topics import TopicSpec, declare, lookup
+from streams.bridge.topics import TopicSpec, declare
 
-from .conftest import Worker, until
+from .conftest import PARTITIONS, Feed, Worker, feeding, until
 
 pytestmark = pytest.mark.faults
 
 StartWorker = Callable[..., Worker]
-PARTITIONS = 4
-
-
-class Feed:
-    """Puts numbered records into the chain, and sees what comes out of it."""
-
-    def __init__(self, client: Client, prefix: str) -> None:
-        self.client = client
-        self.prefix = prefix
-        self.publisher = Publisher(client)
-        self.sent = 0
-
-    async def start(self) -> None:
-        await declare(self.client.jetstream(), TopicSpec("first", PARTITIONS, prefix=self.prefix))
-        await self.publisher.start()
-
-    async def send(self, count: int) -> None:
-        for number in range(self.sent, self.sent + count):
-            key, value = b"key%d" % (number % 40), b"%d." % number
-            where = subject(self.prefix, "first", partition_for(key, PARTITIONS))
-            self.publisher.publish(where, value, encode_headers(key, value))
-        self.sent += count
-        await self.publisher.flush()
-
-    async def count(self, topic: str) -> int:
-        info = await lookup(self.client.jetstream(), self.prefix, topic)
-        return 0 if info is None else info.messages
-
-    async def arrived(self, topic: str, least: int) -> None:
-        """Wait until a topic holds `least` records."""
-
-        async def enough() -> bool:
-            return await self.count(topic) >= least
-
-        await until(enough, f"{least} records in {topic}", deadline=60)
-
-    async def values(self, topic: str) -> list[Record]:
-        """Return all records that a topic holds."""
-        info = await lookup(self.client.jetstream(), self.prefix, topic)
-        assert info is not None
-        found: list[Record] = []
-        subscription = await self.client.jetstream().subscribe(
-            f"{self.prefix}.{topic}.>", ordered_consumer=True, stream=info.stream
-        )
-        while len(found) < info.messages:
-            found.append(decode(await subscription.next_msg(timeout=10)))
-        await subscription.unsubscribe()
-        return found
-
-    async def check(self) -> None:
-        """Everything sent has come through, each record once in every topic and in the table."""
-        await self.arrived("third", self.sent)
-        await self.arrived("chain-seen-changelog", self.sent)
-        wanted = {b"%d." % number for number in range(self.sent)}
-        for topic, suffix in (("second", b"1"), ("third", b"12")):
-            values = [record.value for record in await self.values(topic)]
-            assert sorted(values, key=str) == sorted((v + suffix for v in wanted), key=str), topic
-        keys = {record.key for record in await self.values("chain-seen-changelog")}
-        assert keys == {value + b"1" for value in wanted}
-
-
-@pytest.fixture
-async def feed(client: Client, prefix: str) -> AsyncIterator[Feed]:
-    feed = Feed(client, prefix)
-    await feed.start()
-    yield feed
-    await feed.publisher.stop()
 
 
 @pytest.mark.parametrize("store", ["memory://", "rocksdb://"])
@@ -108,23 +37,16 @@ async def test_a_worker_killed_with_work_in_flight(
 async def test_a_server_killed_under_a_worker(
     own_server: NatsServer, prefix: str, start_worker: StartWorker
 ) -> None:
-    async def reconnected() -> None:
-        chain.publisher.send_again()
-
-    client = await connect(parse_url(own_server.url), name="test", on_reconnect=reconnected)
-    chain = Feed(client, prefix)
-    await chain.start()
-    worker = start_worker(own_server.url)
-    await chain.send(500)
-    await chain.arrived("third", 100)
-    for _ in range(2):
-        own_server.kill()
-        own_server.start()
-        await chain.send(500)
-    await chain.check()
-    assert worker.stop() == 0
-    await chain.publisher.stop()
-    await client.close()
+    async with feeding(own_server.url, prefix) as feed:
+        worker = start_worker(own_server.url)
+        await feed.send(500)
+        await feed.arrived("third", 100)
+        for _ in range(2):
+            own_server.kill()
+            own_server.start()
+            await feed.send(500)
+        await feed.check()
+        assert worker.stop() == 0
 
 
 async def test_what_an_agent_has_not_finished_when_its_worker_ends_is_done_again(
