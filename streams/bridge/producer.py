@@ -88,6 +88,7 @@ class Producer(base.Producer):
         self._sending: asyncio.Task[None] | None = None
         self._destinations: dict[str, Destination] = {}
         self._id_beginnings: dict[tuple[str, TP], str] = {}
+        self._ids_generation: int | None = None
 
     async def on_start(self) -> None:
         """Connect."""
@@ -321,7 +322,7 @@ class Producer(base.Producer):
         """Return the id by which JetStream recognises this record if it is sent again.
 
         What follows from an input event is named after the input: by group, agent and the
-        input's place, by destination, and by its ordinal among what the event sends there. An
+        input's place (its topic's identity included), by destination, and by its ordinal among what the event sends there. An
         event that is worked on again after a crash so repeats the ids of what it sent before.
         What follows from no event gets an id that nothing else has: only the bridge itself
         sends it again. Changes of a table carry none: their last one is the truth.
@@ -339,8 +340,13 @@ class Producer(base.Producer):
         outputs = message.outputs
         ordinal = outputs[name, topic] = outputs.get((name, topic), 0) + 1
         beginning = self._id_beginnings.get((name, message.tp))
-        if beginning is None:
-            parts = (self.app.conf.id, name, message.topic, str(message.partition))
+        if beginning is None or self._ids_generation != message.generation_id:
+            if self._ids_generation != message.generation_id:
+                self._ids_generation = message.generation_id
+                self._id_beginnings.clear()
+            # A topic that was deleted and created anew counts its offsets from 1 again.
+            identity = self.link.identity(message.topic)
+            parts = (self.app.conf.id, name, message.topic, identity, str(message.partition))
             beginning = "/".join(escape(part) if part else "" for part in parts)
             self._id_beginnings[name, message.tp] = beginning
         return f"{beginning}/{message.offset}/{self._escaped(topic)}/{ordinal}"

@@ -125,7 +125,7 @@ class Publisher:
         self._holds: dict[str, _Hold] = {}
         self._connections = client.stats["reconnects"]
         self._connected = 0.0
-        self._said = 0.0
+        self._said = -SAY_SECONDS
         self._outgoing: list[bytes] = []
         self._changed: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -219,7 +219,7 @@ class Publisher:
         """Send all that is in flight again, in order: the connection is new."""
         now = self._loop.time()
         self._connections = self.client.stats["reconnects"]
-        self._connected = self._said = now
+        self._connected = now
         self._holds.clear()
         for token, record in self._in_flight.items():
             self._send_again(token, record, now)

@@ -131,7 +131,7 @@ def stream_config(spec: TopicSpec) -> StreamConfig:
 
 def new_identity() -> str:
     """Return what tells a new stream from all others."""
-    return secrets.token_hex(8)
+    return secrets.token_hex(4)
 
 
 def _flag(value: bool) -> str:

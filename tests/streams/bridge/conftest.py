@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import secrets
 import signal
@@ -17,6 +18,7 @@ import pytest
 from nats.aio.client import Client
 
 from mocks.servers import NatsServer
+from streams.bridge.bucket import Bucket
 from streams.bridge.connection import connect, parse_url
 from streams.bridge.layout import encode_headers, partition_for, subject
 from streams.bridge.publisher import Publisher
@@ -129,7 +131,7 @@ def start_worker(prefix: str, nats_url: str, tmp_path: Path) -> Iterator[Callabl
     def start(url: str = "", **env: str) -> Worker:
         number = len(workers)
         settings = {
-            "BROKER": f"{url or nats_url}?prefix={prefix}&drain=1",
+            "BROKER": f"{url or nats_url}?prefix={prefix}&drain=1{env.get('OPTIONS', '')}",
             "DATADIR": str(tmp_path / env.get("DATA", "data")),
             **env,
         }
@@ -170,6 +172,16 @@ class Feed:
         info = await lookup(self.client.jetstream(), self.prefix, topic)
         return 0 if info is None else info.messages
 
+    async def committed(self) -> bool:
+        """Say whether the chain has committed an offset of every partition of its first topic."""
+        bucket = Bucket(self.client, f"{self.prefix}-groups")
+        keys = [f"offset.chain.first.{number}" for number in range(PARTITIONS)]
+        entries = [await bucket.get(key) for key in keys]
+        return all(
+            entry is not None and entry.value and json.loads(entry.value)["offset"]
+            for entry in entries
+        )
+
     async def arrived(self, topic: str, least: int) -> None:
         """Wait until a topic holds `least` records."""
 
@@ -179,10 +191,11 @@ class Feed:
         await until(enough, f"{least} records in {topic}", deadline=60)
 
     async def values(self, topic: str) -> list[Record]:
-        """Return all records that a topic holds."""
+        """Return all records that a topic holds; none if it is not there."""
         info = await lookup(self.client.jetstream(), self.prefix, topic)
-        assert info is not None
         found: list[Record] = []
+        if info is None:
+            return found
         subscription = await self.client.jetstream().subscribe(
             f"{self.prefix}.{topic}.>", ordered_consumer=True, stream=info.stream
         )
