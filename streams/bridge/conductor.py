@@ -1,10 +1,13 @@
 """Faust's conductor, taught to take up topics that are iterated over later."""
 
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from faust.transport import base
 from faust.types import TP
 from faust.types.topics import TopicT
+
+QUEUE_BYTES: Final = 16 * 1024 * 1024
+"""Roughly how many bytes may wait in one stream's queue, when its records are large."""
 
 
 class Conductor(base.Conductor):
@@ -28,6 +31,17 @@ class Conductor(base.Conductor):
     def read(self, name: str) -> bool:
         """Say whether anything iterates over the topic of that name."""
         return any(name in topic.topics and _iterated(topic) for topic in self._topics)
+
+    def crowded(self, tp: TP, size: int) -> bool:
+        """Say whether a stream has so much to do that a record of `size` bytes should wait.
+
+        Faust bounds a stream's queue by number alone (`stream_buffer_maxsize`), which large
+        records make gigabytes of.
+        """
+        return any(
+            cast(Any, topic).queue.qsize() * size >= QUEUE_BYTES
+            for topic in self._tp_index.get(tp, ())
+        )
 
     async def on_client_only_start(self) -> None:
         """Pass on what clients receive: replies."""

@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CHECK_SECONDS: Final = 1.0
+LARGE_BYTES: Final = 4096
+"""Of larger records not only the number that waits in a stream's queue is bounded."""
+CROWDED_SECONDS: Final = 0.05
 YIELD_EVERY: Final = 64
 """Records that are handed on before other tasks get a turn."""
 
@@ -587,11 +590,16 @@ class Consumer(faust_consumer.Consumer):
         """Go round all partitions that have records, one record each, until none has."""
         count = 0
         due = self._due
+        topics = cast(Conductor, self.app.topics)
         while due and self.flow_active:
             for tp in list(due):
                 reader = self._readers.get(tp)
                 if reader is None or not (self.app.client_only or tp in self._active_partitions):
                     due.pop(tp, None)
+                    continue
+                if reader.front > LARGE_BYTES and topics.crowded(tp, reader.front):
+                    due.pop(tp, None)
+                    self.loop.call_later(CROWDED_SECONDS, self._arrived, tp)
                     continue
                 record = reader.take()
                 if record is None:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from mode.utils.queues import ThrowableQueue
 from nats.aio.client import Client
 from nats.errors import ProtocolError
 from nats.js import JetStreamContext
@@ -269,6 +270,28 @@ def quick_producer(app: "AppT", producer: "ProducerT") -> None:
 def slow_producer(app: "AppT") -> None:
     """Undo `quick_producer`: the producer has stopped, and would have to be started again."""
     app.__dict__.pop("maybe_start_producer", None)
+
+
+def slow_agents(app: "AppT", crowded: Callable[[], bool], room: Callable[[], Any]) -> None:
+    """Let an app's streams wait for `room()` before their next event while `crowded()`.
+
+    Why: what an agent sends with `send_soon`, changes of tables included, is not awaited. Faust
+    only stops handing events to streams whose queues hold thousands already, and each of those
+    may send as much as it likes. The queues come from a method of the app, overruled here.
+    """
+
+    class PatientQueue(ThrowableQueue[Any]):
+        async def get(self) -> Any:
+            while crowded():
+                await room()
+            return await super().get()
+
+    def make(maxsize: int | None = None, *, clear_on_resume: bool = False) -> PatientQueue:
+        return PatientQueue(
+            maxsize=maxsize, flow_control=app.flow_control, clear_on_resume=clear_on_resume
+        )
+
+    app.__dict__["FlowControlQueue"] = make
 
 
 def forget_tables(app: "AppT", kept: "set[TP]", *, doubtful: bool) -> None:

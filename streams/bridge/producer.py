@@ -15,7 +15,7 @@ from mode.utils.times import Seconds
 
 from .errors import BridgeError, ConfigurationError, Fenced, SendFailed, UnknownTopic
 from .inputs import Input
-from .internals import Waiting, quick_producer, slow_producer, step
+from .internals import Waiting, quick_producer, slow_agents, slow_producer, step
 from .layout import MESSAGE_ID, encode_headers, escape, key_token, partition_for, subject
 from .topics import TOMBSTONE_SECONDS, TopicInfo
 
@@ -45,10 +45,13 @@ class ProducerBuffer(base.ProducerBuffer):
         await self.producer.flush()
 
     async def wait_until_ebb(self) -> None:
-        """Wait while too much is in flight."""
-        publisher = self.producer.link.publisher
-        if publisher.full:
-            await publisher.room()
+        """Wait while too much is in flight, or waits to be.
+
+        Before the conductor hands on a record, and before a stream takes the next: so agents are
+        slowed that use `send_soon` and tables alone, which nobody can wait for.
+        """
+        while self.producer.crowded():
+            await self.producer.room()
 
     @property
     def size(self) -> int:
@@ -86,6 +89,9 @@ class Producer(base.Producer):
         self._linked = False
         self._waiting: deque[tuple[FutureMessage, Waiting]] = deque()
         self._sending: asyncio.Task[None] | None = None
+        self._stepping = False
+        self._passed = 0
+        self._moved = asyncio.Event()
         self._destinations: dict[str, Destination] = {}
         self._id_beginnings: dict[tuple[str, TP], str] = {}
         self._ids_generation: int | None = None
@@ -95,6 +101,7 @@ class Producer(base.Producer):
         await self.link.acquire()
         self._linked = True
         quick_producer(self.app, self)
+        slow_agents(self.app, self.crowded, self.room)
         await super().on_start()
 
     async def on_stop(self) -> None:
@@ -118,6 +125,16 @@ class Producer(base.Producer):
         """Messages of `send_soon` that wait for something, a topic's creation for instance."""
         return len(self._waiting)
 
+    def crowded(self) -> bool:
+        """Say whether so much is in flight, or waits to be, that senders should wait."""
+        return self._linked and (bool(self._waiting) or self.link.publisher.full)
+
+    async def room(self) -> None:
+        """Wait until nothing of `send_soon` waits any more, and more can be in flight."""
+        if self._sending is not None and not self._sending.done():
+            await asyncio.wait([self._sending])
+        await self.link.publisher.room()
+
     async def send(
         self,
         topic: str,
@@ -135,6 +152,8 @@ class Producer(base.Producer):
         """
         # The id must be taken before anything is waited for: order within an event counts.
         message_id = self._message_id(topic)
+        if self._waiting:
+            await self._behind_what_waits()
         destination = self._destinations.get(topic)
         if destination is None:
             destination = await self._find_destination(topic)
@@ -157,16 +176,28 @@ class Producer(base.Producer):
         """Send a record and wait until JetStream has stored it."""
         return await (await self.send(topic, key, value, partition, timestamp, headers))
 
+    async def _behind_what_waits(self) -> None:
+        """Let nothing overtake what was sent before: of two changes of a key the later counts."""
+        if self._stepping:
+            await asyncio.sleep(0)  # goes to the end of the queue, and on when its turn comes
+        elif asyncio.current_task() is not self._sending:
+            place = self._passed + len(self._waiting)
+            while self._passed < place:
+                await self._moved.wait()
+
     def send_soon(self, fut: FutureMessage) -> None:
         """Send a message now, if it is possible without waiting, else as soon as it is."""
         fut.add_done_callback(_look_at)
         # mypy: publish_message is a coroutine, though declared as any awaitable.
         publishing = cast(Any, fut.message.channel.publish_message(fut, wait=False))
+        self._stepping = True
         try:
             waiting = step(publishing)
         except Exception as exc:
             self._refused(fut, exc)
             return
+        finally:
+            self._stepping = False
         if waiting is not None:
             self._waiting.append((fut, waiting))
             if self._sending is None or self._sending.done():
@@ -180,6 +211,9 @@ class Producer(base.Producer):
             except Exception as exc:
                 self._refused(fut, exc)
             self._waiting.popleft()
+            self._passed += 1
+            self._moved.set()
+            self._moved = asyncio.Event()
 
     def _refused(self, fut: FutureMessage, error: Exception) -> None:
         # Nobody awaits what is sent soon, a change of a table for instance: do not lose it.
@@ -322,10 +356,11 @@ class Producer(base.Producer):
         """Return the id by which JetStream recognises this record if it is sent again.
 
         What follows from an input event is named after the input: by group, agent and the
-        input's place (its topic's identity included), by destination, and by its ordinal among what the event sends there. An
-        event that is worked on again after a crash so repeats the ids of what it sent before.
-        What follows from no event gets an id that nothing else has: only the bridge itself
-        sends it again. Changes of a table carry none: their last one is the truth.
+        input's place (with its topic's identity), by destination, and by its ordinal among what
+        the event sends there. An event that is worked on again after a crash so repeats the ids
+        of what it sent before. What follows from no event gets an id that nothing else has: only
+        the bridge itself sends it again. Changes of a table carry none: their last one is the
+        truth.
         """
         event = current_event()
         known = self._destinations.get(topic)

@@ -26,7 +26,7 @@ ACK_SECONDS: Final = 5.0
 """How long an acknowledgement may take before the record is sent again."""
 NOBODY_SECONDS: Final = 10.0
 """How long nobody may take a subject (an election, a restart) before we ask for its stream."""
-BYTES: Final = 32 * 1024 * 1024
+BYTES: Final = 16 * 1024 * 1024
 """Bytes in flight above which senders wait for room."""
 SAY_SECONDS: Final = 30.0
 """How often a trouble that lasts is logged."""

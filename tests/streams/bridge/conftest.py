@@ -92,13 +92,13 @@ async def running(app: Any) -> AsyncIterator[Any]:
 
 
 class Worker:
-    """A Faust worker in a process of its own: `chain.py` beside this file."""
+    """A Faust worker in a process of its own: `chain.py` or another module beside this file."""
 
     def __init__(self, env: dict[str, str], log: Path) -> None:
         self.log = log
         with log.open("ab") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.streams.bridge.chain"],
+                [sys.executable, "-m", f"tests.streams.bridge.{env.get('MODULE', 'chain')}"],
                 env=os.environ | env,
                 stdout=out,
                 stderr=subprocess.STDOUT,
