@@ -14,8 +14,9 @@ from .errors import BridgeError, ConfigurationError
 from .refusals import STREAM_NOT_FOUND, away, explain, passes
 from .topics import IDENTITY, new_identity
 
-# The second is a cluster's: another write to the same key is under way.
-_WRONG_REVISION: Final = (10071, 10164)
+_WRONG_REVISION: Final = 10071
+_BEING_WRITTEN: Final = 10164
+"""Only in clusters: another write to the same key is under way, so the revision is not known."""
 _NAME_IN_USE: Final = 10058
 _MARKER_SECONDS: Final = 60
 REQUEST_SECONDS: Final = 5.0
@@ -155,9 +156,9 @@ class Bucket:
         error = answer.get("error")
         if error is None:
             return int(answer["seq"])
-        if error.get("err_code") in _WRONG_REVISION:
+        if error.get("err_code") == _WRONG_REVISION:
             raise Conflict(f"bucket {self.name!r}: {key!r} has changed")
-        if passes(error):
+        if passes(error) or error.get("err_code") == _BEING_WRITTEN:
             raise TimeoutError(f"bucket {self.name!r}: {explain(error)}")
         raise BridgeError(f"bucket {self.name!r}: {key!r}: {explain(error)}")
 

@@ -320,6 +320,11 @@ class Consumer(faust_consumer.Consumer):
                 await self._settle()
             self._frozen = True
 
+    @property
+    def settled(self) -> bool:
+        """Whether nothing will be committed any more."""
+        return self._frozen or self.app.client_only or self.app.producer_only
+
     async def wait_empty(self) -> None:
         """Wait until agents have finished what they have begun, and commit; never for ever."""
         if not self._frozen and not self.app.client_only:

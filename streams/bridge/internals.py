@@ -3,6 +3,7 @@
 `tests/streams/bridge/test_internals.py` breaks when one of the libraries changes beneath us.
 """
 
+import contextlib
 import logging
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -172,12 +173,27 @@ def break_off_on_reconnect(client: Client) -> None:
     attempt = client._attempt_reconnect
 
     async def break_off() -> None:
-        writer = getattr(client._transport, "_io_writer", None)
-        if writer is not None:
-            writer.transport.abort()
+        _abort(client)
         await attempt()
 
     client._attempt_reconnect = break_off  # type: ignore[method-assign]
+
+
+async def close(client: Client) -> None:
+    """Close a connection; what a server that stands still has not read is dropped.
+
+    Why: as above, nats-py would wait for that server.
+    """
+    if unsent(client):
+        _abort(client)
+    with contextlib.suppress(ConnectionError):
+        await client.close()
+
+
+def _abort(client: Client) -> None:
+    writer = getattr(client._transport, "_io_writer", None)
+    if writer is not None:
+        writer.transport.abort()
 
 
 def drop_half_open(client: Client) -> None:

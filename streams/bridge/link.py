@@ -29,6 +29,7 @@ from .errors import (
     TopicGone,
     UnknownTopic,
 )
+from .internals import close
 from .layout import stream_name
 from .publisher import Publisher
 from .topics import TopicInfo, TopicSpec
@@ -90,6 +91,11 @@ class Link:
         return self._publisher
 
     @property
+    def unstored(self) -> int:
+        """How many records JetStream has not acknowledged yet."""
+        return 0 if self._publisher is None else self._publisher.size
+
+    @property
     def replicas(self) -> int:
         """Replicas of what the bridge itself creates."""
         return self.options.replicas or int(self.app.conf.topic_replication_factor or 1)
@@ -126,7 +132,7 @@ class Link:
             if publisher is not None:
                 await publisher.stop()
             if client is not None:
-                await client.close()
+                await close(client)
 
     async def _open(self) -> None:
         client = await connect(

@@ -227,13 +227,22 @@ class Producer(base.Producer):
     async def flush(self) -> None:
         """Wait until everything sent so far is stored; raise if something was refused.
 
-        While the app stops it waits no longer than the option `drain` says (TimeoutError).
+        While the app stops it waits no longer than the option `drain` says (TimeoutError, as long
+        as something could be committed because of it).
         """
         limit = self.link.options.drain if self.app.should_stop else None
-        async with asyncio.timeout(limit):
-            while self._sending is not None and not self._sending.done():
-                await asyncio.wait([self._sending])
-            await self.link.publisher.flush()
+        try:
+            async with asyncio.timeout(limit):
+                while self._sending is not None and not self._sending.done():
+                    await asyncio.wait([self._sending])
+                await self.link.publisher.flush()
+        except TimeoutError:
+            if not cast(Any, self.app.consumer).settled:
+                raise
+            # An error here would keep Faust from stopping whatever else there is.
+            logger.error(
+                "%d records could not be stored before the end", self.unsent + self.link.unstored
+            )
 
     async def create_topic(
         self,

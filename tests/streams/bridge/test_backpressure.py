@@ -127,6 +127,20 @@ async def test_agents_that_do_not_wait_are_slowed_too(
         assert worker.stop() == 0
 
 
+async def test_stopping_does_not_wait_for_a_server_that_reads_nothing(
+    own_server: NatsServer, prefix: str, start_worker: StartWorker
+) -> None:
+    async with feeding(own_server.url, prefix) as feed:
+        worker = start_worker(own_server.url, MODULE="flood")
+        await feed.arrived("drops", 100)
+        own_server.pause()
+        await asyncio.sleep(1)
+        worker.process.terminate()
+        assert await asyncio.to_thread(worker.process.wait, 60) != 0, "something was lost"
+        assert "records could not be stored before the end" in worker.output
+        own_server.resume()
+
+
 async def test_nothing_overtakes_what_waits_for_room(
     new_app: Callable[..., Any], feed: Feed
 ) -> None:

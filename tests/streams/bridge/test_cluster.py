@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from mocks.servers import ClusterNode, NatsCluster
+from streams.bridge.bucket import Bucket, Conflict
+from streams.bridge.connection import connect, parse_url
 from streams.bridge.layout import stream_name
 
 from .conftest import Feed, Worker, feeding, until
@@ -121,3 +123,19 @@ async def test_a_server_that_freezes_is_left_for_another(
         await feed.check()
         frozen.resume()
         assert worker.stop() == 0
+
+
+async def test_one_write_to_a_key_wins_and_the_others_are_told(
+    cluster: NatsCluster, prefix: str
+) -> None:
+    client = await connect(parse_url(cluster.url), name="test")
+    bucket = Bucket(client, f"{prefix}-groups")
+    await bucket.create(storage="file", replicas=3)
+    for _ in range(5):
+        revision = await bucket.put("key", b"")
+        writes = (bucket.put("key", b"%d" % number, revision=revision) for number in range(20))
+        results = await asyncio.gather(*writes, return_exceptions=True)
+        assert len([result for result in results if isinstance(result, int)]) == 1
+        others = [result for result in results if not isinstance(result, int)]
+        assert all(isinstance(other, Conflict | TimeoutError) for other in others)
+    await client.close()
