@@ -20,7 +20,7 @@ from nats.aio.client import Client
 from mocks.servers import NatsServer
 from streams.bridge.bucket import Bucket
 from streams.bridge.connection import connect, parse_url
-from streams.bridge.layout import encode_headers, partition_for, subject
+from streams.bridge.layout import MESSAGE_ID, encode_headers, partition_for, subject
 from streams.bridge.publisher import Publisher
 from streams.bridge.records import Record, decode
 from streams.bridge.topics import TopicSpec, declare, lookup
@@ -164,7 +164,8 @@ class Feed:
         for number in range(self.sent, self.sent + count):
             key, value = b"key%d" % (number % 40), b"%d." % number
             where = subject(self.prefix, "first", partition_for(key, PARTITIONS))
-            self.publisher.publish(where, value, encode_headers(key, value))
+            headers = encode_headers(key, value) | {MESSAGE_ID: f"fed-{number}"}
+            self.publisher.publish(where, value, headers)
         self.sent += count
         await self.publisher.flush()
 
