@@ -19,6 +19,9 @@ logger = logging.getLogger(__name__)
 PATTERN_SECONDS: Final = 5.0
 """How often topics are looked for that match a pattern, unless Faust's settings say: more often."""
 
+QUEUE_BYTES: Final = 16 * 1024 * 1024
+"""Roughly how many bytes may wait in one stream's queue, when its records are large."""
+
 
 class Conductor(base.Conductor):
     """Passes records to the streams that iterate over their topics.
@@ -153,6 +156,17 @@ class Conductor(base.Conductor):
         return self._topic_name_index
 
     # -- streams that begin later
+
+    def crowded(self, tp: TP, size: int) -> bool:
+        """Say whether a stream has so much to do that a record of `size` bytes should wait.
+
+        Faust bounds a stream's queue by number alone (`stream_buffer_maxsize`), which large
+        records make gigabytes of.
+        """
+        return any(
+            cast(Any, topic).queue.qsize() * size >= QUEUE_BYTES
+            for topic in self._tp_index.get(tp, ())
+        )
 
     async def on_client_only_start(self) -> None:
         """Pass on what clients receive: replies."""

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import contextlib
 import logging
 import shutil
 import time
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from nats.aio.client import Client
 from nats.errors import ProtocolError
+from nats.js import JetStreamContext
 from nats.protocol.parser import Parser
 
 if TYPE_CHECKING:  # who uses nats without Faust shall not import it
@@ -169,6 +171,57 @@ def write(client: Client, data: bytes) -> bool:
         client._pending_data_size = 0
     transport.write(data)
     return True
+
+
+def client_of(js: JetStreamContext) -> Client:
+    """Return the connection of a JetStream context.
+
+    Why: functions that take a context, as nats-py's own do, must see if the connection complains.
+    """
+    return js._nc
+
+
+def unsent(client: Client) -> int:
+    """Return how many bytes written to the socket wait in this process.
+
+    Why: a server that stands still takes nothing out of the socket, and what is sent again
+    meanwhile would pile up without limit. nats-py has no call that tells.
+    """
+    writer = getattr(client._transport, "_io_writer", None)
+    return 0 if writer is None else int(writer.transport.get_write_buffer_size())
+
+
+def break_off_on_reconnect(client: Client) -> None:
+    """Let a client drop a broken connection at once, instead of flushing it first.
+
+    Why: nats-py closes the old socket and waits until what was written to it has left. Towards a
+    server that stands still, or a machine that has vanished, that takes the operating system's
+    quarter of an hour, in which no other server of the cluster is tried.
+    """
+    attempt = client._attempt_reconnect
+
+    async def break_off() -> None:
+        _abort(client)
+        await attempt()
+
+    client._attempt_reconnect = break_off  # type: ignore[method-assign]
+
+
+async def close(client: Client) -> None:
+    """Close a connection; what a server that stands still has not read is dropped.
+
+    Why: as above, nats-py would wait for that server.
+    """
+    if unsent(client):
+        _abort(client)
+    with contextlib.suppress(ConnectionError):
+        await client.close()
+
+
+def _abort(client: Client) -> None:
+    writer = getattr(client._transport, "_io_writer", None)
+    if writer is not None:
+        writer.transport.abort()
 
 
 def drop_half_open(client: Client) -> None:

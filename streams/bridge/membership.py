@@ -70,8 +70,24 @@ class Watch(Reader):
     would wait for ever for the dead.
     """
 
-    def __init__(self, client: Client, bucket: Bucket, keys: str, wake: Callable[[], None]) -> None:
-        super().__init__(client, bucket.stream, bucket.subject(keys), 1, wake)
+    def __init__(
+        self,
+        client: Client,
+        bucket: Bucket,
+        keys: str,
+        wake: Callable[[], None],
+        *,
+        on_gone: Callable[[BridgeError], None] | None = None,
+    ) -> None:
+        super().__init__(
+            client,
+            bucket.stream,
+            bucket.subject(keys),
+            1,
+            wake,
+            identity=bucket.identity,
+            on_gone=on_gone,
+        )
         self.begun: Callable[[], None] = lambda: None
         """Called when reading begins: what is known may be out of date."""
 
@@ -136,7 +152,9 @@ class Member:
             on_change=self._lease_changed,
             failed=delegate.failed,
         )
-        self._watch = Watch(client, bucket, self._base + ">", self._take_in)
+        self._watch = Watch(
+            client, bucket, self._base + ">", self._take_in, on_gone=delegate.failed
+        )
         self._watch.begun = self._forget
         self._tasks: list[asyncio.Task[None]] = []
 

@@ -154,7 +154,8 @@ def start_worker(prefix: str, nats_url: str, tmp_path: Path) -> Iterator[Callabl
     def start(url: str = "", *, module: str = "chain", **env: str) -> Worker:
         number = len(workers)
         settings = {
-            "BROKER": f"{url or nats_url}?prefix={prefix}&drain={env.get('DRAIN', '1')}",
+            "BROKER": f"{url or nats_url}?prefix={prefix}&drain={env.get('DRAIN', '1')}"
+            f"{env.get('OPTIONS', '')}",
             "DATADIR": str(tmp_path / env.get("DATA", "data")),
             **env,
         }

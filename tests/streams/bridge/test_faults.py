@@ -10,11 +10,10 @@ import pytest
 from nats.aio.client import Client
 
 from mocks.servers import NatsServer
-from streams.bridge.connection import connect, parse_url
 from streams.bridge.topics import TopicSpec, declare
 
 from .conftest import Worker, until
-from .feed import PARTITIONS, Feed
+from .feed import PARTITIONS, Feed, feeding
 
 pytestmark = pytest.mark.faults
 
@@ -56,23 +55,16 @@ async def test_workers_killed_at_random_lose_nothing_and_send_nothing_twice(
 async def test_a_server_killed_under_a_worker(
     own_server: NatsServer, prefix: str, start_worker: StartWorker
 ) -> None:
-    async def reconnected() -> None:
-        chain.publisher.send_again()
-
-    client = await connect(parse_url(own_server.url), name="test", on_reconnect=reconnected)
-    chain = Feed(client, prefix)
-    await chain.start()
-    worker = start_worker(own_server.url)
-    await chain.send(500)
-    await chain.arrived("third", 100)
-    for _ in range(2):
-        own_server.kill()
-        own_server.start()
-        await chain.send(500)
-    await chain.check()
-    assert worker.stop() == 0
-    await chain.publisher.stop()
-    await client.close()
+    async with feeding(own_server.url, prefix) as feed:
+        worker = start_worker(own_server.url)
+        await feed.send(500)
+        await feed.arrived("third", 100)
+        for _ in range(2):
+            own_server.kill()
+            own_server.start()
+            await feed.send(500)
+        await feed.check()
+        assert worker.stop() == 0
 
 
 async def test_what_an_agent_has_not_finished_when_its_worker_ends_is_done_again(

@@ -19,6 +19,7 @@ import faust.transport.conductor
 import faust.transport.consumer
 import nats.aio.client
 import nats.aio.subscription
+import nats.aio.transport
 import nats.protocol.parser
 import pytest
 from faust.types import TP, StreamT
@@ -27,12 +28,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nats.aio.client import Client
 
+from mocks.servers import NatsServer
+from streams.bridge.connection import connect, parse_url
 from streams.bridge.internals import (
     FastParser,
+    client_of,
     guard_streams,
     quiet_sends,
     step,
     subscribe_raw,
+    unsent,
     unsubscribe_raw,
     write,
 )
@@ -137,6 +142,24 @@ async def test_an_error_in_a_raw_handler_does_not_end_the_connection(
     await unsubscribe_raw(client, number)
 
 
+async def test_a_server_that_reads_nothing_is_left_at_once_for_another(
+    own_server: NatsServer, nats_url: str
+) -> None:
+    client = await connect(parse_url(own_server.url), name="test")
+    assert client_of(client.jetstream()) is client
+    assert unsent(client) == 0
+    own_server.pause()
+    for _ in range(20):
+        assert write(client, b"PUB x 1000000\r\n%b\r\n" % bytes(1_000_000))
+    assert unsent(client) > 1_000_000
+    client.set_server_pool([nats_url])
+    await client.force_reconnect()
+    await until(lambda: client.connected_url is not None)
+    assert client.connected_url is not None
+    assert client.connected_url.geturl() == nats_url
+    await client.close()
+
+
 def test_status_lines_are_headers_too() -> None:
     raw = b"NATS/1.0 408 Request Timeout\r\nNats-Pending-Messages: 3\r\n\r\n"
     assert parse_headers(raw) == {
@@ -213,6 +236,9 @@ def test_what_we_replace_in_nats_py_is_still_there() -> None:
         "self._connect_command()"
     )
     assert "_connect_command" not in vars(client)
+    assert "create_task(self._attempt_reconnect())" in source(client._process_op_err)
+    assert "_transport.wait_closed()" in source(nats.aio.client.Client._attempt_reconnect)
+    assert "_io_writer" in source(nats.aio.transport.TcpTransport)
     assert "self._sid += 1" in source(nats.aio.client.Client.subscribe)
     assert "self._ps.parse" in source(nats.aio.client.Client._read_loop)
     assert "self.buf = bytearray()" in source(nats.protocol.parser.Parser.reset)

@@ -397,6 +397,7 @@ async def test_without_a_server_the_lease_lapses_and_is_taken_up_again(
     own_server: NatsServer, prefix: str
 ) -> None:
     async with a_group(own_server.url, prefix) as group:
+        group.bucket.create = create_on_disk(group.bucket)  # type: ignore[method-assign]
         one = await group.join(session=2)
         await group.settled()
         assert one.member.holds_lease()
@@ -406,7 +407,6 @@ async def test_without_a_server_the_lease_lapses_and_is_taken_up_again(
         own_server.start()
         await until(lambda: group.client.is_connected)
         one.member.reconnected()
-        await group.bucket.create(storage="memory", replicas=1)
         await group.settled()
         assert one.member.holds_lease()
 
