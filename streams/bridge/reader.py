@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 BATCH: Final = 256
 """Records that a reader holds or has asked for at most."""
+FIRST: Final = 16
+"""Records that a new reader asks for; then twice as many each time. So streams get something of
+every partition before they have a backlog of one."""
 BATCH_BYTES: Final = 1024 * 1024
 """Bytes that a reader asks for at once, and that it holds before it asks for no more.
 
@@ -96,6 +99,7 @@ class Reader:
         self._subscription = 0
         self._number = 0
         self._asked = 0
+        self._window = FIRST
         self._pulls = 0
         self._heard = 0.0
         self._broken = asyncio.Event()
@@ -126,7 +130,7 @@ class Reader:
             return None
         record = self.buffer.popleft()
         self._held -= len(record.payload) + len(record.header)
-        if self._asked <= BATCH // 2:
+        if self._asked <= self._window // 2:
             self._pull()
         return record
 
@@ -135,7 +139,7 @@ class Reader:
         records = list(self.buffer)
         self.buffer.clear()
         self._held = 0
-        if self._asked <= BATCH // 2:
+        if self._asked <= self._window // 2:
             self._pull()
         return records
 
@@ -231,6 +235,7 @@ class Reader:
         self._token = name.encode()
         self._number = 0
         self._asked = 0
+        self._window = FIRST
         self.caught_up = not info.num_pending
         self._pull()
         self._wake()
@@ -249,8 +254,9 @@ class Reader:
             await unsubscribe_raw(self.client, number)
 
     def _pull(self) -> None:
-        room = BATCH - len(self.buffer) - self._asked
-        if room < BATCH // 4 or self._held >= BATCH_BYTES or not self._consumer or self._closed:
+        window = self._window
+        room = window - len(self.buffer) - self._asked
+        if room < window // 4 or self._held >= BATCH_BYTES or not self._consumer or self._closed:
             return
         bound = {"batch": room, "max_bytes": BATCH_BYTES}
         if self._large:
@@ -270,6 +276,7 @@ class Reader:
         sent = write(self.client, b"%b %d\r\n%b\r\n" % (command.encode(), len(request), request))
         if sent:
             self._asked += room
+            self._window = min(2 * window, BATCH)
             self._heard = self._loop.time()
 
     def _on_message(self, subject: bytes, reply: bytes, header: bytes, payload: bytes) -> None:
@@ -294,7 +301,7 @@ class Reader:
         )
         self._held += len(payload) + len(header)
         self._large = False
-        if self._asked <= BATCH // 2:
+        if self._asked <= self._window // 2:
             self._pull()
         self._wake()
 
