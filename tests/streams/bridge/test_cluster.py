@@ -8,7 +8,7 @@ import pytest
 from mocks.servers import ClusterNode, NatsCluster
 from streams.bridge.bucket import Bucket, Conflict
 from streams.bridge.connection import connect, parse_url
-from streams.bridge.layout import stream_name
+from streams.bridge.layout import shared_stream, stream_name
 
 from .conftest import Worker, until
 from .feed import Feed, feeding
@@ -45,16 +45,18 @@ async def leader(feed: Feed, cluster: NatsCluster, stream: str) -> ClusterNode:
     return cluster.node(await until(known, f"a leader of {stream}"))
 
 
+@pytest.mark.parametrize("guarantee", ["at_least_once", "exactly_once"])
 async def test_leaders_killed_under_load(
-    cluster: NatsCluster, prefix: str, start_worker: StartWorker
+    cluster: NatsCluster, prefix: str, start_worker: StartWorker, guarantee: str
 ) -> None:
-    async with feeding(cluster.url, prefix, replicas=3) as feed:
-        workers = [
-            start_worker(cluster.url, DATA=name, OPTIONS="&replicas=3") for name in ("a", "b")
-        ]
+    exact = guarantee == "exactly_once"
+    async with feeding(cluster.url, prefix, replicas=3, shared=exact) as feed:
+        settings = {"OPTIONS": "&replicas=3", "GUARANTEE": guarantee}
+        workers = [start_worker(cluster.url, DATA=name, **settings) for name in ("a", "b")]
         await feed.send(1000)
         await feed.arrived("third", 100)
-        for name in (stream_name(prefix, "first"), f"KV_{prefix}-groups", None):
+        records = shared_stream(prefix) if exact else stream_name(prefix, "first")
+        for name in (records, f"KV_{prefix}-groups", None):
             node = cluster.leader() if name is None else await leader(feed, cluster, name)
             assert node is not None
             node.kill()
@@ -62,6 +64,8 @@ async def test_leaders_killed_under_load(
             node.start()
             cluster.wait_healthy()
         await feed.check()
+        if exact:
+            await feed.check_counts()
         for worker in workers:
             assert worker.stop() == 0
 

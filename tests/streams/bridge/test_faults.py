@@ -52,11 +52,13 @@ async def test_workers_killed_at_random_lose_nothing_and_send_nothing_twice(
     assert [worker.stop() for worker in workers.values()] == [0, 0]
 
 
+@pytest.mark.parametrize("guarantee", ["at_least_once", "exactly_once"])
 async def test_a_server_killed_under_a_worker(
-    own_server: NatsServer, prefix: str, start_worker: StartWorker
+    own_server: NatsServer, prefix: str, start_worker: StartWorker, guarantee: str
 ) -> None:
-    async with feeding(own_server.url, prefix) as feed:
-        worker = start_worker(own_server.url)
+    exact = guarantee == "exactly_once"
+    async with feeding(own_server.url, prefix, shared=exact) as feed:
+        worker = start_worker(own_server.url, GUARANTEE=guarantee)
         await feed.send(500)
         await feed.arrived("third", 100)
         for _ in range(2):
@@ -64,6 +66,8 @@ async def test_a_server_killed_under_a_worker(
             own_server.start()
             await feed.send(500)
         await feed.check()
+        if exact:
+            await feed.check_counts()
         assert worker.stop() == 0
 
 
