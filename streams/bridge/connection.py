@@ -388,7 +388,8 @@ def check_transactions(client: Client) -> None:
     if (version.major, version.minor) < TRANSACTIONS_SINCE:
         raise ConfigurationError(
             'processing_guarantee="exactly_once" needs nats-server '
-            f"{'.'.join(map(str, TRANSACTIONS_SINCE))} or later; {_where(client)} is {version}"
+            f"{'.'.join(map(str, TRANSACTIONS_SINCE))} or later; {_where(client)} is "
+            f"{version.major}.{version.minor}.{version.patch}"
         )
 
 

@@ -4,6 +4,7 @@
 
 import asyncio
 import random
+import re
 import signal
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -12,8 +13,9 @@ import pytest
 from faust.types import StreamT
 from nats.aio.client import Client
 
+from mocks.servers import NatsServer
 from streams.bridge import decode
-from streams.bridge.errors import TopicMismatch
+from streams.bridge.errors import ConfigurationError, TopicMismatch
 from streams.bridge.topics import TopicSpec, declare, describe, lookup
 
 from .conftest import Worker, running, until
@@ -215,6 +217,28 @@ async def test_a_prefix_with_streams_of_their_own_has_no_transactions(
     await declare(js, TopicSpec("there", 1, prefix=prefix))
     with pytest.raises(TopicMismatch, match="give the app another prefix"):
         await declare(js, TopicSpec("in", 1, prefix=prefix, shared=True))
+
+
+async def test_a_server_too_old_is_refused_with_its_version(
+    nats_server: NatsServer, new_exact: NewApp
+) -> None:
+    async def pass_on(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while data := await source.read(65_536):
+            sink.write(data)
+        sink.close()
+
+    async def aged(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass everything on to a real server, but for the version in its greeting."""
+        source, sink = await asyncio.open_connection("127.0.0.1", nats_server.port)
+        greeting = await source.readline()
+        writer.write(re.sub(rb'"version":"[^"]+"', b'"version":"2.11.9"', greeting))
+        await asyncio.gather(pass_on(source, writer), pass_on(reader, sink))
+
+    async with await asyncio.start_server(aged, "127.0.0.1", 0) as proxy:
+        app = new_exact(broker=f"nats://127.0.0.1:{proxy.sockets[0].getsockname()[1]}?prefix=x")
+        with pytest.raises(ConfigurationError, match=r"2\.12 or later; 127.0.0.1:\d+ is 2\.11\.9"):
+            await app.producer.start()
+        await app.stop()
 
 
 @pytest.fixture
