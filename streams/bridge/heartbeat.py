@@ -65,9 +65,10 @@ class Heartbeat:
         self.bucket = bucket
         self.key = key
         self.subject = subject
-        self.interval = interval
         self.lifetime = max(1, int(session))
         """Of the key, in seconds; the server counts whole ones."""
+        self.interval = min(interval, self.lifetime * LAPSE / 3)
+        """Seconds between renewals: a lost one or two do not end the lease."""
         self.patience = patience
         """Seconds without `touch()` after which the main loop counts as stuck; 0 for never."""
         self.failed = failed

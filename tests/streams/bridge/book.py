@@ -80,13 +80,13 @@ class Book:
         self.publisher.publish(where, text.encode(), encode_headers(key, b""))
 
     def load(self, *topics: str) -> None:
-        """Send all the time, about 160 records a second, until `rest`."""
+        """Send all the time, about 80 records a second each, until `rest`."""
 
         async def load() -> None:
             while True:
                 for topic in topics or ("first",):
                     await self.send(16, topic)
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.2)
 
         self._load = asyncio.get_running_loop().create_task(load())
 

@@ -66,8 +66,8 @@ async def test_the_work_of_a_killed_and_of_a_stopped_worker_moves_within_its_ses
     book: Book, start: Start
 ) -> None:
     await book.open()
-    session = 4.0
-    settings = {"SESSION": str(session), "PAUSE": "0.01", "TABLE": "1"}
+    session = 3.0
+    settings = {"SESSION": str(session), "PAUSE": "0.005", "TABLE": "1"}
     one, two, three = (start(name, **settings) for name in ("one", "two", "three"))
     book.load()
     await book.working("one", "two", "three")
@@ -130,8 +130,8 @@ async def test_a_worker_that_blocks_for_longer_than_its_session_is_waited_for(
     book.load()
     await book.working("slow", "other")
     partition = book.entries("begin", worker="slow")[-1].partition
-    await book.tell("block:slow:6", partition)
-    await book.begun("block:slow:6")
+    await book.tell("block:slow:4", partition)
+    await book.begun("block:slow:4")
     third = start("third", SESSION="2")
     await book.working("third")
     await book.rest()
@@ -141,17 +141,16 @@ async def test_a_worker_that_blocks_for_longer_than_its_session_is_waited_for(
     assert "lost" not in slow.output
 
 
-@pytest.mark.parametrize("setting", ["REBALANCE", "PATIENCE"])
 async def test_a_worker_that_blocks_for_too_long_is_left_out_and_comes_back(
-    book: Book, start: Start, setting: str
+    book: Book, start: Start
 ) -> None:
     await book.open()
-    settings = {"SESSION": "2", setting: "2"}
+    settings = {"SESSION": "2", "REBALANCE": "2"}
     slow, other, third = (start(name, **settings) for name in ("slow", "other", "third"))
     book.load()
     await book.working("slow", "other", "third")
-    await book.tell("block:slow:12", book.entries("begin", worker="slow")[-1].partition)
-    blocks = await book.begun("block:slow:12")
+    await book.tell("block:slow:10", book.entries("begin", worker="slow")[-1].partition)
+    blocks = await book.begun("block:slow:10")
     third.kill()
     await book.taken_over({"other"}, blocks.time)
     assert not any(entry.text == blocks.text for entry in book.entries("end", worker="slow"))

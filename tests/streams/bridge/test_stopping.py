@@ -88,8 +88,8 @@ async def test_before_during_and_after_a_rebalance(book: Book, start: Start) -> 
 
 async def test_after_it_was_stopped_past_its_session(book: Book, start: Start) -> None:
     await book.open()
-    workers = [start(name, SESSION="2", PAUSE="0.01", TABLE="1") for name in ("one", "two")]
-    other = start("other", SESSION="2", PAUSE="0.01", TABLE="1")
+    workers = [start(name, SESSION="2", PAUSE="0.005", TABLE="1") for name in ("one", "two")]
+    other = start("other", SESSION="2", PAUSE="0.005", TABLE="1")
     book.load()
     await book.working("one", "two", "other")
     for worker in workers:
