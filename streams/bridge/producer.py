@@ -217,6 +217,7 @@ class Producer(base.Producer):
             output.payload,
             output.block,
             superseding=output.superseding,
+            change=destination.changelog,
             vital=destination.vital,
             result=output.result,
             failed=failed,
