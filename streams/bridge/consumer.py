@@ -839,28 +839,27 @@ class Consumer(faust_consumer.Consumer):
             if self._assignment and not self.app.rebalancing:
                 await self.commit()
 
-    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
-        """Commit what is done, in all topics or in some; say if there was anything.
+    async def _commit_offsets(
+        self, offsets: Mapping[TP, int], start_new_transaction: bool = True
+    ) -> bool:
+        """Commit in the partitions that are ours; say if there was anything.
 
         As Faust's, without the tables of text that it draws for its log at every commit.
         """
-        state = self.app.sensors.on_commit_initiated(self)
-        offsets = self._filter_committable_offsets(
-            [tp for tp in self._filter_tps_with_pending_acks(topics) if tp in self._assignment]
-        )
-        committed = False
-        if offsets:
-            await self._handle_attached(offsets)
-            if self.in_transaction:
-                committed = await self.transactions.commit(offsets)
-            else:
-                await cast(Producer, self.app.producer).confirm()
-                committed = await self._commit(offsets)
+        offsets = {tp: offset for tp, offset in offsets.items() if tp in self.assignment()}
+        if not offsets:
+            return False
+        if self.in_transaction:
+            committed = await self.transactions.commit(
+                offsets, start_new_transaction=start_new_transaction
+            )
+        else:
+            await cast(Producer, self.app.producer).confirm()
+            committed = await self._commit(offsets)
         if committed:
             self.app.tables.on_commit(cast(Any, offsets))
             self._committed_offset.update(offsets)
             self.app.monitor.on_tp_commit(offsets)
-        self.app.sensors.on_commit_completed(self, state)
         return committed
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:

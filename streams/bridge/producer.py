@@ -234,6 +234,7 @@ class Producer(base.Producer):
             output.payload,
             output.block,
             superseding=output.superseding,
+            change=destination.changelog,
             vital=destination.vital,
             result=output.result,
             failed=failed,

@@ -49,6 +49,7 @@ class _InFlight:
     """A record on its way: the bytes to send again, and who waits for the sequence."""
 
     __slots__ = (
+        "change",
         "command",
         "failed",
         "first_sent",
@@ -68,6 +69,7 @@ class _InFlight:
         result: Callable[[int], Any],
         failed: Callable[[BaseException], None] | None,
         superseding: bool,
+        change: bool,
         vital: bool,
         now: float,
     ) -> None:
@@ -77,6 +79,7 @@ class _InFlight:
         self.result = result
         self.failed = failed
         self.superseding = superseding
+        self.change = change
         self.vital = vital
         self.sent = now
         self.first_sent = now
@@ -178,6 +181,7 @@ class Publisher:
         headers: dict[str, str] | bytes,
         *,
         superseding: bool = False,
+        change: bool = False,
         vital: bool = True,
         result: Callable[[int], Any] = int,
         failed: Callable[[BaseException], None] | None = None,
@@ -188,8 +192,9 @@ class Publisher:
 
         `superseding`: only the last record of this subject counts (compaction), so one that a
         later one has overtaken is not sent again and counts as stored with the later one.
-        `failed` is called should it fail. Without `vital` only the future tells of a failure, and
-        a subject without a stream is one at once: the record was for somebody who has gone.
+        `change`: it changes a table, which `forget_changes` is about. `failed` is called should
+        it fail. Without `vital` only the future tells of a failure, and a subject without a
+        stream is one at once: the record was for somebody who has gone.
 
         Raises SendFailed at once for what the server would never take.
         """
@@ -212,7 +217,7 @@ class Publisher:
         loop = self._loop
         future: asyncio.Future[Any] = loop.create_future()
         self._in_flight[token] = _InFlight(
-            subject, command, future, result, failed, superseding, vital, loop.time()
+            subject, command, future, result, failed, superseding, change, vital, loop.time()
         )
         self._bytes += len(command)
         if superseding:
@@ -307,9 +312,9 @@ class Publisher:
                 self._on_failure(error)
 
     def forget_changes(self, error: BridgeError) -> None:
-        """Give up superseding records in flight: the keys belong to somebody else now."""
+        """Give up changes of tables in flight: the keys belong to somebody else now."""
         for token, record in list(self._in_flight.items()):
-            if record.superseding:
+            if record.change:
                 self._fail(token, error, vital=False)
 
     def forget(self, error: BridgeError) -> None:

@@ -53,7 +53,7 @@ async def check_partition(
                 f"{changelog.stream}, or give up what it held: `faust reset` removes the tables "
                 "on this machine's disk, recovery_consistency_check=False does so by itself"
             )
-    elif await _missed_tombstones(js, changelog, persisted):
+    elif await missed_tombstones(js, changelog, persisted):
         reason = "it was away for longer than tombstones are kept"
     if reason:
         logger.warning("%s[%d] is read back whole: %s", tp.topic, tp.partition, reason)
@@ -65,7 +65,7 @@ async def check_partition(
         os.replace(beside, origin)
 
 
-async def _missed_tombstones(js: JetStreamContext, changelog: TopicInfo, persisted: int) -> bool:
+async def missed_tombstones(js: JetStreamContext, changelog: TopicInfo, persisted: int) -> bool:
     """Say whether a tombstone after the offset `persisted` may be gone already.
 
     None is if nothing was written since, or if the stream, or any record that the store has

@@ -92,10 +92,23 @@ async def test_a_later_change_of_a_key_stands_for_the_earlier(
     assert futures[-1].result() >= 5
     last = await client.jetstream().get_last_msg(topic.stream, where)
     assert last.data == b"4"
-    futures = [publisher.publish(where, b"", {}, superseding=True) for _ in range(3)]
+
+
+async def test_changes_of_tables_are_given_up_and_nothing_else(
+    publisher: Publisher, client: Client, prefix: str
+) -> None:
+    await declare(client.jetstream(), TopicSpec("t", 1, prefix=prefix, compacted=True))
+    await declare(client.jetstream(), TopicSpec("sets", 1, prefix=prefix))
+    compacted, kept = subject(prefix, "t", 0, b"key"), subject(prefix, "sets", 0)
+    changes = [
+        *(publisher.publish(compacted, b"", {}, superseding=True, change=True) for _ in range(3)),
+        publisher.publish(kept, b"", {}, change=True),
+    ]
+    output = publisher.publish(compacted, b"1", {}, superseding=True)
     publisher.forget_changes(Fenced("gone"))
-    assert all(isinstance(future.exception(), Fenced) for future in futures)
+    assert all(isinstance(future.exception(), Fenced) for future in changes)
     await publisher.flush()
+    assert output.result()
 
 
 async def test_a_killed_server_loses_nothing_in_flight(own_server: NatsServer, prefix: str) -> None:
