@@ -231,8 +231,9 @@ class ClusterNode(NatsServer):
         ):
             connection.request("GET", f"/{path}")
             answer = connection.getresponse()
+            body = answer.read()
             if answer.status == 200:
-                document: dict[str, Any] = json.loads(answer.read())
+                document: dict[str, Any] = json.loads(body)
                 return document
         return None
 

@@ -854,7 +854,6 @@ class Consumer(faust_consumer.Consumer):
                 offsets, start_new_transaction=start_new_transaction
             )
         else:
-            await cast(Producer, self.app.producer).confirm()
             committed = await self._commit(offsets)
         if committed:
             self.app.tables.on_commit(cast(Any, offsets))
@@ -878,7 +877,8 @@ class Consumer(faust_consumer.Consumer):
         return offset
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        """Store offsets; waits for as long as the server stays away."""
+        """Store offsets, once all that was sent is; waits for as long as the server stays away."""
+        await cast(Producer, self.app.producer).confirm()
         if self.offsets is None:
             return False
         try:
