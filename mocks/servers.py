@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import http.client
 import importlib.util
 import json
 import os
@@ -13,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 READY_SECONDS = 15.0
 STOP_SECONDS = 10.0
@@ -192,6 +193,102 @@ class NatsServer(Server):
     def url(self) -> str:
         """The URL for clients and for `faust.App(broker=…)`."""
         return f"nats://127.0.0.1:{self.port}"
+
+
+class ClusterNode(NatsServer):
+    """One server of a `NatsCluster`."""
+
+    def __init__(self, data_dir: Path, name: str, route_port: int) -> None:
+        super().__init__(data_dir)
+        self.node = name
+        self.route_port = route_port
+        self.http_port = free_port()
+        self.routes: list[str] = []
+
+    def config(self) -> str:
+        """Return the configuration file's text."""
+        return super().config() + (
+            f"server_name: {self.node}\nhttp: 127.0.0.1:{self.http_port}\n"
+            f"cluster {{ name: test, listen: 127.0.0.1:{self.route_port}, "
+            f"routes: {json.dumps(self.routes)} }}\n"
+        )
+
+    def healthy(self) -> bool:
+        """Say whether the node has caught up with the others in all that it keeps."""
+        return self._monitoring("healthz") is not None
+
+    def leads(self) -> bool:
+        """Say whether the node is the cluster's meta leader."""
+        meta = (self._monitoring("jsz") or {}).get("meta_cluster", {})
+        return bool(meta.get("leader") == self.node)
+
+    def _monitoring(self, path: str) -> dict[str, Any] | None:
+        """Return what the monitoring port says; None if it says so with an error, or nothing."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=2)
+        with (
+            contextlib.closing(connection),
+            contextlib.suppress(OSError, http.client.HTTPException),
+        ):
+            connection.request("GET", f"/{path}")
+            answer = connection.getresponse()
+            if answer.status == 200:
+                document: dict[str, Any] = json.loads(answer.read())
+                return document
+        return None
+
+
+class NatsCluster:
+    """Three nats-servers in a JetStream cluster, each of which can be broken by itself."""
+
+    def __init__(self, data_dir: Path, size: int = 3) -> None:
+        ports = [free_port() for _ in range(size)]
+        self.nodes = [
+            ClusterNode(data_dir / f"n{number}", f"n{number}", port)
+            for number, port in enumerate(ports)
+        ]
+        for node in self.nodes:
+            node.routes = [f"nats://127.0.0.1:{port}" for port in ports]
+
+    @property
+    def url(self) -> str:
+        """The URL for clients and for `faust.App(broker=…)`, with all nodes."""
+        return ";".join(node.url for node in self.nodes)
+
+    def node(self, name: str) -> ClusterNode:
+        """Return the node of that name."""
+        return next(node for node in self.nodes if node.node == name)
+
+    def start(self) -> Self:
+        """Start all nodes; return once they have elected a leader and are healthy."""
+        for node in self.nodes:
+            node.launch()
+        for node in self.nodes:
+            node.wait_ready()
+        self.wait_healthy()
+        return self
+
+    def wait_healthy(self, seconds: float = 2 * READY_SECONDS) -> None:
+        """Return once all nodes are healthy and there is a leader; ServerError if that is late."""
+        deadline = time.monotonic() + seconds
+        while self.leader() is None or not all(node.healthy() for node in self.nodes):
+            if time.monotonic() > deadline:
+                raise ServerError(f"the cluster at {self.url} does not become healthy")
+            time.sleep(0.1)
+
+    def leader(self) -> ClusterNode | None:
+        """Return the meta leader, if there is one."""
+        return next((node for node in self.nodes if node.running and node.leads()), None)
+
+    def stop(self) -> None:
+        """End all nodes."""
+        for node in self.nodes:
+            node.stop()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
 
 
 class RedisServer(Server):

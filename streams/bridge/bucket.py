@@ -7,13 +7,14 @@ from typing import Final
 import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
-from nats.js.api import DiscardPolicy, StorageType, StreamConfig
+from nats.js.api import DiscardPolicy, StorageType, StreamConfig, StreamInfo
 
+from .connection import patiently
 from .errors import BridgeError, ConfigurationError
 from .layout import ROLLUP
+from .refusals import BEING_WRITTEN, STREAM_NOT_FOUND, WRONG_REVISION, away, explain, passes
+from .topics import IDENTITY, identity_of, new_identity
 
-WRONG_REVISION: Final = (10071, 10164)
-"""Another revision than expected; or, on replicas, one that is being written right now."""
 _NAME_IN_USE: Final = 10058
 _MARKER_SECONDS: Final = 60
 REQUEST_SECONDS: Final = 5.0
@@ -45,6 +46,8 @@ class Bucket:
         self._base = f"$KV.{name}."
         self.headers: dict[str, str] = {}
         """What every write carries."""
+        self.identity: str | None = None
+        """What tells this bucket from an earlier one of that name; None before `create`."""
 
     def subject(self, key: str) -> str:
         """Return the subject that holds `key`."""
@@ -55,7 +58,7 @@ class Bucket:
         return subject[len(self._base) :]
 
     async def create(self, *, storage: str, replicas: int) -> None:
-        """Create the bucket if it is not there."""
+        """Create the bucket if it is not there; waits for as long as JetStream cannot answer."""
         js = self.client.jetstream()
         config = StreamConfig(
             name=self.stream,
@@ -69,26 +72,48 @@ class Bucket:
             allow_direct=True,
             allow_msg_ttl=True,
             subject_delete_marker_ttl=_MARKER_SECONDS,
+            metadata={IDENTITY: new_identity()},
         )
-        try:
-            await js.stream_info(self.stream)
-        except nats.js.errors.NotFoundError:
+
+        async def find_or_make() -> StreamInfo:
             try:
-                await js.add_stream(config)
-            except nats.js.errors.APIError as exc:
-                if exc.err_code != _NAME_IN_USE:  # somebody was faster, with other replicas
-                    raise ConfigurationError(f"bucket {self.name!r}: {exc.description}") from exc
+                return await js.stream_info(self.stream)
+            except nats.js.errors.NotFoundError:
+                try:
+                    return await js.add_stream(config)
+                except nats.js.errors.APIError as exc:
+                    if exc.err_code != _NAME_IN_USE:
+                        raise
+                    return await js.stream_info(self.stream)  # somebody was faster
+
+        try:
+            info = await patiently(self.client, f"create bucket {self.name!r}", find_or_make)
+        except nats.js.errors.APIError as exc:
+            raise ConfigurationError(f"bucket {self.name!r}: {explain(vars(exc))}") from exc
+        self.identity = identity_of(info)
+
+    async def exists(self) -> bool:
+        """Say whether the bucket is there; an error of nats-py means that nobody can tell."""
+        try:
+            await self.client.jetstream().stream_info(self.stream)
+        except nats.js.errors.NotFoundError:
+            return False
+        return True
 
     async def get(self, key: str) -> Entry | None:
         """Return the entry, or None if the key never was or has expired.
 
-        TimeoutError when nobody can tell at the moment.
+        Raises TimeoutError when JetStream cannot answer now.
         """
         try:
             message = await self.client.jetstream().get_last_msg(self.stream, self.subject(key))
-        except nats.js.errors.NotFoundError:
+        except nats.js.errors.NotFoundError as exc:
+            if exc.err_code == STREAM_NOT_FOUND:  # whoever watches the bucket will say so
+                raise TimeoutError(f"bucket {self.name!r} is not there") from exc
             return None
-        except nats.js.errors.ServiceUnavailableError as exc:
+        except nats.js.errors.APIError as exc:
+            if not away(exc):
+                raise
             raise TimeoutError(f"bucket {self.name!r}: {exc.description}") from exc
         value = message.data or b""
         gone = is_removal(message.headers)
@@ -107,7 +132,7 @@ class Bucket:
 
         With `revision` only if that is the key's revision still (0: the key is not there), else
         Conflict. `ttl` is the entry's lifetime in seconds. TimeoutError means that nobody knows
-        whether it was stored.
+        whether it was stored, or that it cannot be at the moment.
         """
         headers = dict(self.headers)
         if ttl is not None:
@@ -139,11 +164,11 @@ class Bucket:
         error = answer.get("error")
         if error is None:
             return int(answer["seq"])
-        if error.get("err_code") in WRONG_REVISION:
+        if error.get("err_code") == WRONG_REVISION:
             raise Conflict(f"bucket {self.name!r}: {key!r} has changed")
-        if error.get("code") == 503:
-            raise TimeoutError(f"bucket {self.name!r}: {error.get('description')}")
-        raise BridgeError(f"bucket {self.name!r}: {key!r}: {error.get('description')}")
+        if passes(error) or error.get("err_code") == BEING_WRITTEN:
+            raise TimeoutError(f"bucket {self.name!r}: {explain(error)}")
+        raise BridgeError(f"bucket {self.name!r}: {key!r}: {explain(error)}")
 
 
 class SharedBucket(Bucket):

@@ -1,26 +1,41 @@
 """Faust's conductor, taught to take up topics that are iterated over later."""
 
-from collections.abc import Awaitable, Callable, MutableSet
-from typing import Any, cast
+import logging
+from collections.abc import Awaitable, Callable, Iterable, MutableSet
+from typing import Any, Final, cast
 
+import nats.errors
 from faust.exceptions import KeyDecodeError, ValueDecodeError
 from faust.transport import base
 from faust.types import TP, Message
 from faust.types.topics import TopicT
+from mode import Service
 
+from . import topics as streams
 from .internals import Waiting, step
+
+logger = logging.getLogger(__name__)
+
+PATTERN_SECONDS: Final = 5.0
+"""How often topics are looked for that match a pattern, unless Faust's settings say: more often."""
+
+QUEUE_BYTES: Final = 16 * 1024 * 1024
+"""Roughly how many bytes may wait in one stream's queue, when its records are large."""
 
 
 class Conductor(base.Conductor):
     """Passes records to the streams that iterate over their topics.
 
-    Three things differ from Faust's. A new subscription is made after half a second, not after
+    Four things differ from Faust's. A new subscription is made after half a second, not after
     45. A stream that begins on a topic already assigned gets its records from then on, not from
-    the next rebalance on. And a topic object over which nothing iterates gets none: Faust fills
-    its queue, which nobody reads, until it is full and everything stands still.
+    the next rebalance on. A topic object over which nothing iterates gets none: Faust fills
+    its queue, which nobody reads, until it is full and everything stands still. And a topic with
+    a pattern stands for all topics there are that match it; Faust has such, but reads nothing.
     """
 
     _resubscribe_sleep_lock_seconds = 0.5
+    _existing: frozenset[str] = frozenset()
+    """All topics that there are, as far as patterns have asked for them."""
 
     def deliver(self, message: Message) -> Waiting | None:
         """Pass a record on to its streams; return what is left to wait for if one has no room.
@@ -86,7 +101,72 @@ class Conductor(base.Conductor):
 
     def read(self, name: str) -> bool:
         """Say whether anything iterates over the topic of that name."""
-        return any(name in topic.topics and _iterated(topic) for topic in self._topics)
+        return any(name in self._names(topic) and _iterated(topic) for topic in self._topics)
+
+    # -- patterns
+
+    def _names(self, topic: TopicT) -> Iterable[str]:
+        """Return the names of the topics that a topic object stands for."""
+        pattern = topic.pattern
+        return topic.topics if pattern is None else filter(pattern.match, self._existing)
+
+    def _topic_contain_unsubscribed_topics(self, topic: TopicT) -> bool:
+        return topic.pattern is not None or super()._topic_contain_unsubscribed_topics(topic)
+
+    @Service.task
+    async def _look_for_topics(self) -> None:
+        seconds = min(PATTERN_SECONDS, self.app.conf.consumer_metadata_max_age_ms / 1000)
+        while not self.should_stop:
+            await self.sleep(seconds)
+            if await self._find_topics():
+                self._flag_changes()
+
+    async def _find_topics(self) -> bool:
+        """Find out which topics there are, if there are patterns; say if one has come that fits."""
+        patterns = [topic.pattern for topic in self._topics if topic.pattern is not None]
+        if not patterns or self.should_stop:
+            return False
+        link = cast(Any, self.app.consumer).link
+        try:
+            described = await streams.describe(link.js, link.options.prefix)
+        except (TimeoutError, nats.errors.Error) as exc:
+            logger.info("topics cannot be looked up: %s", exc or type(exc).__name__)
+            return False
+        before, self._existing = (
+            self._existing,
+            frozenset(info.topic for info in described if not self._internal(info.topic)),
+        )
+        return any(pattern.match(name) for name in self._existing - before for pattern in patterns)
+
+    def _internal(self, name: str) -> bool:
+        """Say whether a topic is Faust's own business: no pattern means it."""
+        conf = self.app.conf
+        return name in self.app.tables.changelog_topics or name.startswith(
+            (conf.reply_to_prefix, f"{conf.id}-__assignor-")
+        )
+
+    async def _update_indices(self) -> Iterable[str]:
+        await self._find_topics()
+        await super()._update_indices()
+        for topic in self._topics:
+            for name in self._names(topic) if topic.pattern is not None else ():
+                self._topic_name_index[name].add(topic)
+                if topic.acks:
+                    self._acking_topics.add(name)
+        return self._topic_name_index
+
+    # -- streams that begin later
+
+    def crowded(self, tp: TP, size: int) -> bool:
+        """Say whether a stream has so much to do that a record of `size` bytes should wait.
+
+        Faust bounds a stream's queue by number alone (`stream_buffer_maxsize`), which large
+        records make gigabytes of.
+        """
+        return any(
+            cast(Any, topic).queue.qsize() * size >= QUEUE_BYTES
+            for topic in self._tp_index.get(tp, ())
+        )
 
     async def on_client_only_start(self) -> None:
         """Pass on what clients receive: replies."""
@@ -97,7 +177,7 @@ class Conductor(base.Conductor):
     def _take_up(self, topic: TopicT) -> None:
         consumer = cast(Any, self.app.consumer)
         for tp in consumer.assignment():
-            if tp.topic in topic.topics and topic.active_partitions is None:
+            if tp.topic in self._names(topic) and topic.active_partitions is None:
                 self._pass_on(tp, {*self._tp_index[tp], topic})
         consumer.look_again()
 
@@ -108,6 +188,12 @@ class Conductor(base.Conductor):
 
     def _update_tp_index(self, assigned: set[TP]) -> None:
         super()._update_tp_index(assigned)
+        for topic in self._topics:
+            if topic.pattern is not None:
+                names = set(self._names(topic))
+                for tp in assigned:
+                    if tp.topic in names:
+                        self._tp_index[tp].add(topic)
         self._leave_out_idle()
 
     def _leave_out_idle(self) -> None:

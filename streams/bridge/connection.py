@@ -7,7 +7,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, fields
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, TypeVar, cast
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import nats.errors
@@ -21,9 +21,10 @@ from .errors import (
     JetStreamUnavailable,
     NotConnected,
 )
-from .internals import drop_half_open, insist_on_tls, install_parser
+from .internals import break_off_on_reconnect, drop_half_open, insist_on_tls, install_parser
 from .layout import check_prefix
 from .login import CredentialsFile, read_nkey
+from .refusals import NO_LEADER, away
 from .rights import GuardedClient, Right, denied_right
 
 logger = logging.getLogger(__name__)
@@ -37,8 +38,11 @@ PING_SECONDS: Final = 5
 
 REFUSAL_SECONDS: Final = 5.0
 """How long a login that was good may be refused, after a reconnect, before that ends it all."""
+SAY_SECONDS: Final = 4.0
+"""How often it is logged that JetStream does not answer."""
 
 Callback = Callable[[], Awaitable[None]]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -204,6 +208,7 @@ async def connect(
             await on_reconnect()
 
     install_parser(client, troubles.violated)
+    break_off_on_reconnect(client)
     tls = options.tls_context()
     if tls is not None:
         insist_on_tls(client)
@@ -326,24 +331,55 @@ def _refusal(options: ConnectionOptions, exc: Exception) -> BridgeError | None:
 
 
 async def check_jetstream(client: Client) -> None:
-    """Return if JetStream can be used; else raise JetStreamUnavailable or AccessDenied."""
-    for _ in range(20):
+    """Return once JetStream answers, however long a cluster is without a leader.
+
+    Raises JetStreamUnavailable when it is not enabled, AccessDenied without the right to use it.
+    """
+
+    async def ask() -> None:
         try:
             await client.jetstream().account_info()
         except nats.js.errors.ServiceUnavailableError as exc:
-            # 10008: a cluster without its meta leader yet; everything else will not pass by itself.
-            if exc.err_code == 10008:
-                await asyncio.sleep(RETRY_SECONDS)
-                continue
+            if exc.err_code == NO_LEADER:
+                raise
             raise JetStreamUnavailable(
                 f"JetStream is not enabled on {_where(client)} or for this account"
             ) from exc
-        except nats.js.errors.APIError as exc:
-            raise JetStreamUnavailable(f"JetStream on {_where(client)}: {exc}") from exc
-        except nats.errors.TimeoutError:
-            continue
-        return
-    raise JetStreamUnavailable(f"JetStream on {_where(client)} does not answer")
+
+    try:
+        await patiently(client, "use JetStream", ask)
+    except nats.js.errors.APIError as exc:
+        raise JetStreamUnavailable(f"JetStream on {_where(client)}: {exc}") from exc
+
+
+async def patiently(client: Client, what: str, request: Callable[[], Awaitable[T]]) -> T:
+    """Return what `request()` gives; ask again for as long as JetStream cannot answer it.
+
+    That is so while a server is away or stands still, and while a cluster has no leader. It is
+    logged after a moment, and then now and then. Raises AccessDenied if the answer stays out
+    for want of a right, and whatever else `request` raises.
+    """
+    loop = asyncio.get_running_loop()
+    said = began = loop.time()
+    while True:
+        complaint = client.last_error
+        try:
+            return await request()
+        except Exception as exc:
+            # A missing right shows in no answer, only in an error on the connection.
+            denied = "permissions violation" in str(client.last_error).lower()
+            if isinstance(exc, TimeoutError) and denied and client.last_error is not complaint:
+                raise AccessDenied(f"no right to {what}: {client.last_error}") from exc
+            if not away(exc):
+                raise
+            if loop.time() - said > SAY_SECONDS:
+                said = loop.time()
+                reason = str(exc) or type(exc).__name__
+                logger.warning(
+                    "waiting for %.0f s to %s: %s; is there a server without a leader, or down?",
+                    *(said - began, what, reason),
+                )
+        await asyncio.sleep(RETRY_SECONDS)
 
 
 def check_transactions(client: Client) -> None:

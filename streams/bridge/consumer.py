@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
-import nats.errors
 import nats.js.errors
 from faust.transport import base
 from faust.transport import consumer as faust_consumer
@@ -21,6 +20,7 @@ from mode import Service
 from mode.utils.times import Seconds
 
 from .conductor import Conductor
+from .connection import patiently
 from .delivered import DeliveredOffsets
 from .errors import BridgeError, Fenced, TopicMismatch
 from .inputs import Input
@@ -28,7 +28,10 @@ from .internals import (
     Waiting,
     begin_recovery,
     forget_tables,
+    guard_streams,
+    keep_positions,
     keep_sets_in_memory,
+    own_share,
     recovered_to_end,
     restore_expiry,
 )
@@ -38,9 +41,10 @@ from .membership import Member
 from .offsets import Offsets
 from .producer import Producer
 from .reader import Delivered, Reader
+from .refusals import STREAM_NOT_FOUND
 from .restore import Restorer
 from .stores import check_partition
-from .topics import TopicInfo, lookup
+from .topics import TopicInfo
 from .transactions import TransactionManager
 
 if TYPE_CHECKING:
@@ -49,6 +53,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CHECK_SECONDS: Final = 1.0
+LARGE_BYTES: Final = 4096
+"""Of larger records not only the number that waits in a stream's queue is bounded."""
+CROWDED_SECONDS: Final = 0.05
 YIELD_EVERY: Final = 64
 """Records that are handed on before other tasks get a turn."""
 
@@ -96,6 +103,7 @@ class Consumer(faust_consumer.Consumer):
         self._positions: dict[TP, int] = {}
         self._readers: dict[TP, Reader] = {}
         self._due: dict[TP, None] = {}
+        self._put_off_now: set[TP] = set()
         self._delivered: defaultdict[TP, DeliveredOffsets] = defaultdict(DeliveredOffsets)
         self._highwaters: dict[TP, int] = {}
         self._wakeup = asyncio.Event()
@@ -220,8 +228,9 @@ class Consumer(faust_consumer.Consumer):
             patience=conf.broker_max_poll_interval or 0.0,
             on_lease=self._lease_changed,
         )
-        self.offsets = Offsets(self.link.offsets_bucket(), conf.id, member.id)
+        self.offsets = Offsets(self.link.offsets_bucket(), conf.id, member.id, self.link.identity)
         self._member = member
+        guard_streams(self.app, lambda: not member.lapsed)
         await member.start()
 
     def _lease_changed(self) -> None:
@@ -259,27 +268,18 @@ class Consumer(faust_consumer.Consumer):
                 4, document["topics"], base64.b64decode(document["user_data"])
             )
         shares = cast(Any, self.app.assignor).assign(Cluster(partitions), wishes)
-        return {
-            member: json.dumps(
-                {
-                    "assignment": share.assignment,
-                    "user_data": base64.b64encode(share.user_data).decode(),
-                }
-            ).encode()
-            for member, share in shares.items()
-        }
+        return {member: share.user_data for member, share in shares.items()}
 
     async def assigned(self, generation: int, assignment: bytes) -> None:
         """Claim the partitions of a new generation, then let Faust take them up (membership)."""
         if self.app.should_stop:
             return  # we are about to leave
-        document = json.loads(assignment)
-        topics = [(topic, list(numbers)) for topic, numbers in document["assignment"]]
-        user_data = base64.b64decode(document["user_data"])
-        assigned = {TP(topic, number) for topic, numbers in topics for number in numbers}
+        share = own_share(self.app, assignment)
+        assigned = {TP(topic, number) for topic, numbers in share for number in numbers}
         assignor = cast(Any, self.app.assignor)
-        assignor.on_assignment(_Assignment(topics, user_data))
+        assignor.on_assignment(_Assignment(share, assignment))
         assert self.offsets is not None  # noqa: S101 - made together with the member
+        await asyncio.gather(*(self.link.look_up_again(topic) for topic, _ in share))
         await self.offsets.claim(
             [Place(*tp) for tp in sorted(assigned) if not self._is_changelog_tp(tp)], generation
         )
@@ -290,6 +290,7 @@ class Consumer(faust_consumer.Consumer):
             doubtful=self._doubtful,
             ahead=self.in_transaction and not self._tables_fresh,
         )
+        keep_positions(self.app, kept)
         begin_recovery(self.app)
         self._losing = self._doubtful = False
         self._tables_fresh = True
@@ -486,8 +487,8 @@ class Consumer(faust_consumer.Consumer):
         table = cast(Any, self.app.tables)._changelogs.get(tp.topic)
         persisted = table.persisted_offset(tp) if table is not None else None
         if persisted is not None and persisted > last:
-            info = await self.link.js.stream_info((await self._info(tp)).stream)
-            if persisted <= info.state.last_seq:
+            info = await self.link.look_up_again(tp.topic)
+            if persisted <= info.last_offset:
                 last = persisted
         return last + 1 if last else 0
 
@@ -505,29 +506,29 @@ class Consumer(faust_consumer.Consumer):
         table = cast(Any, self.app.tables)._changelogs.get(tp.topic)
         store: Any = None if table is None else table.data
         if hasattr(store, "partition_path") and not store.read_only:
-            changelog = await lookup(self.link.js, self.link.options.prefix, tp.topic)
-            if changelog is not None:
-                await check_partition(self.app, self.link.js, store, tp, changelog)
+            changelog = await self.link.look_up_again(tp.topic)
+            await check_partition(self.app, self.link.js, store, tp, changelog)
 
     async def _first_sequence(self, tp: TP) -> int | None:
         if not await self._last_sequence(tp):
             return None
-        info = await self.link.js.stream_info((await self._info(tp)).stream)
-        return info.state.first_seq
+        return (await self.link.look_up_again(tp.topic)).first_offset
 
     async def _last_sequence(self, tp: TP) -> int:
         """Return the sequence of a partition's last record, 0 if there is none."""
         info = await self._info(tp)
-        while True:
-            try:
-                message = await self.link.js.get_last_msg(info.stream, info.filter(tp.partition))
-            except nats.js.errors.NotFoundError:
-                return 0
-            except (nats.errors.TimeoutError, nats.js.errors.ServiceUnavailableError) as exc:
-                logger.info("%s: %s; asking again", info.stream, exc)
-                await asyncio.sleep(0.5)
-            else:
-                return message.seq or 0
+        js = self.link.js
+        try:
+            message = await patiently(
+                self.link.client,
+                f"find the end of {info.stream}",
+                lambda: js.get_last_msg(info.stream, info.filter(tp.partition)),
+            )
+        except nats.js.errors.NotFoundError as exc:
+            if exc.err_code == STREAM_NOT_FOUND:
+                await self.link.look_up_again(tp.topic)
+            return 0
+        return message.seq or 0
 
     async def _info(self, tp: TP) -> TopicInfo:
         return await self.link.topic(tp.topic)
@@ -628,6 +629,8 @@ class Consumer(faust_consumer.Consumer):
                     info.filter(tp.partition),
                     position,
                     partial(self._arrived, tp),
+                    identity=info.identity,
+                    on_gone=self.failed,
                 )
                 self._readers[tp] = reader
                 reader.open()
@@ -639,8 +642,7 @@ class Consumer(faust_consumer.Consumer):
         await asyncio.gather(*(reader.close() for reader in readers))
 
     def _arrived(self, tp: TP) -> None:
-        direct = self._parked and self.flow_active and tp not in self._changelogs
-        if direct and not self._lapsed():
+        if self._parked and self.flow_active and tp not in self._changelogs:
             # Nothing waits before it: hand it on here, inside the read loop. Under load that
             # saves a task's turn for every batch, and with little to do it is what latency is.
             try:
@@ -670,7 +672,7 @@ class Consumer(faust_consumer.Consumer):
                 elif self._must_commit:
                     self._must_commit = False
                     await self.commit()
-                elif self._due and self.flow_active and not self._lapsed():
+                elif self._due and self.flow_active:
                     await asyncio.sleep(0)
                 else:
                     await self._park()
@@ -697,7 +699,7 @@ class Consumer(faust_consumer.Consumer):
         """
         count = 0
         due = self._due
-        while due and self.flow_active and count < YIELD_EVERY and not self._lapsed():
+        while due and self.flow_active and count < YIELD_EVERY:
             for tp in list(due):
                 if not self._has_more(tp):
                     due.pop(tp, None)
@@ -709,10 +711,6 @@ class Consumer(faust_consumer.Consumer):
                 if not self.flow_active:
                     break
         return None
-
-    def _lapsed(self) -> bool:
-        """Say whether others may be working on our partitions: after a pause of this process."""
-        return self._member is not None and self._member.lapsed
 
     def _has_more(self, tp: TP) -> bool:
         """Say whether a partition has a record to hand on; a changelog goes into its table."""
@@ -735,15 +733,20 @@ class Consumer(faust_consumer.Consumer):
         if not records:
             return True
         if not self._restorer.apply(tp, table, records):
-            reader.buffer.extendleft(reversed(records))
+            reader.put_back(*records)
             return False
         self._positions[tp] = records[-1].sequence + 1
         return True
 
     def _hand_on_next(self, tp: TP) -> "_HeldUp | None":
         reader = self._readers.get(tp)
-        record = reader.take() if reader is not None and self._is_active(tp) else None
-        if reader is None or record is None:
+        if reader is None or not self._is_active(tp):
+            return None
+        if reader.front > LARGE_BYTES and self._topics.crowded(tp, reader.front):
+            self._put_off(tp)
+            return None
+        record = reader.take()
+        if record is None:
             return None
         offset = record.sequence
         message = self._to_message(tp, record)
@@ -757,6 +760,18 @@ class Consumer(faust_consumer.Consumer):
             return _HeldUp(tp, reader, record, message, waiting)
         self._handed_on(tp, message)
         return None
+
+    def _put_off(self, tp: TP) -> None:
+        """Come back to a partition whose next record is large, and its stream busy with such."""
+        self._due.pop(tp, None)
+        if tp not in self._put_off_now:
+            self._put_off_now.add(tp)
+            self.loop.call_later(CROWDED_SECONDS, self._come_back, tp)
+
+    def _come_back(self, tp: TP) -> None:
+        self._put_off_now.discard(tp)
+        self._due[tp] = None
+        self._wakeup.set()
 
     def _handed_on(self, tp: TP, message: Input) -> None:
         unwanted = not message.refcount and not message.acked
@@ -781,7 +796,7 @@ class Consumer(faust_consumer.Consumer):
             self._transactions.take_back(message)
         if self._readers.get(tp) is reader:
             self._positions[tp] = record.sequence
-            reader.buffer.appendleft(record)
+            reader.put_back(record)
 
     def _to_message(self, tp: TP, record: Delivered) -> Input:
         content = decode_block(record.header, record.payload)
@@ -839,7 +854,6 @@ class Consumer(faust_consumer.Consumer):
                 offsets, start_new_transaction=start_new_transaction
             )
         else:
-            await self.app.producer.flush()
             committed = await self._commit(offsets)
         if committed:
             self.app.tables.on_commit(cast(Any, offsets))
@@ -863,7 +877,8 @@ class Consumer(faust_consumer.Consumer):
         return offset
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        """Store offsets; waits for as long as the server stays away."""
+        """Store offsets, once all that was sent is; waits for as long as the server stays away."""
+        await cast(Producer, self.app.producer).confirm()
         if self.offsets is None:
             return False
         try:
@@ -883,7 +898,7 @@ class Consumer(faust_consumer.Consumer):
 class _Assignment(NamedTuple):
     """What Faust's assignor takes as its own share."""
 
-    assignment: list[tuple[str, list[int]]]
+    assignment: Sequence[tuple[str, list[int]]]
     user_data: bytes
 
 

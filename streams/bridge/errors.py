@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from .refusals import explain, passes
+
 
 class BridgeError(Exception):
     """Base of all errors that the bridge raises itself."""
@@ -28,6 +30,18 @@ class UnknownTopic(BridgeError):
     """No stream holds this topic, and nobody may create it."""
 
 
+class TopicGone(BridgeError):
+    """A topic's stream, or the group's bucket, was deleted while it was in use."""
+
+    @classmethod
+    def of(cls, stream: str) -> "TopicGone":
+        """Return the error about a stream, with what can be done."""
+        return cls(
+            f"stream {stream!r} was deleted, or is another one by now: what it held is lost. "
+            "Restore it from a backup; or start the workers again, which begin with a new one"
+        )
+
+
 class TopicMismatch(BridgeError):
     """A topic exists, but with other partitions or another layout than was asked for."""
 
@@ -42,9 +56,9 @@ class BatchRefused(BridgeError):
     def __init__(self, error: Mapping[str, Any]) -> None:
         self.code = int(error.get("err_code", 0))
         """JetStream's own error code."""
-        self.may_pass = error.get("code") in (429, 500, 503)
+        self.may_pass = passes(error)
         """Whether the same batch may be taken later."""
-        super().__init__(f"{error.get('description')} ({self.code})")
+        super().__init__(f"{explain(error)} ({self.code})")
 
 
 class Fenced(BridgeError):

@@ -159,7 +159,11 @@ def next_generation(state: State, peers: Mapping[str, Peer]) -> State | None:
 
 
 def laggards(state: State, peers: Mapping[str, Peer]) -> list[str]:
-    """Return for whom the present generation is waiting; nobody if it is stable."""
+    """Return which of its members the present generation waits for; nobody if it is stable."""
     if state.phase == "stable":
         return []
-    return [member for member, peer in peers.items() if peer.joined != state.generation]
+    return [
+        member
+        for member, peer in peers.items()
+        if member in state.members and peer.joined != state.generation
+    ]

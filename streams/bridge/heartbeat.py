@@ -15,13 +15,12 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from .bucket import Bucket, Conflict
-from .connection import ConnectionOptions, connect
+from .connection import ConnectionOptions, connect, patiently
 from .errors import AccessDenied, BridgeError
 from .rights import Right
 
 logger = logging.getLogger(__name__)
 
-START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 5.0
 STRIKE_SECONDS: Final = 1.0
 """A member is dead when nobody answers for it now and so many seconds later."""
@@ -109,12 +108,14 @@ class Heartbeat:
         self._touched = _now()
 
     async def start(self, value: bytes) -> None:
-        """Start the thread; return once the key is written and the subject answers."""
+        """Start the thread; return once the key is written and the subject answers.
+
+        That may be long, while JetStream is away.
+        """
         self._value = value
-        self._main_loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="nats-heartbeat", daemon=True)
         self._thread.start()
-        await asyncio.wait_for(asyncio.wrap_future(self._ready), START_SECONDS)
+        await asyncio.wrap_future(self._ready)
 
     async def set(self, value: bytes) -> None:
         """Write another value under the key, now; return when it is stored, or the lease lapsed.
@@ -171,12 +172,13 @@ class Heartbeat:
         self._bucket = Bucket(client, self.bucket)
         try:
             await client.subscribe(self.subject, cb=_answer)
-            await self._put(afresh=True)
+            await patiently(client, "join the group", self._begin)
             if not self._ready.done():
                 self._ready.set_result(None)
             while not self._stopping.is_set():
+                pause = self.interval if self._doubtful_since is None else DOUBT_SECONDS
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._awake.wait(), self.interval)
+                    await asyncio.wait_for(self._awake.wait(), pause)
                 self._awake.clear()
                 await self._beat()
             if client.is_connected:
@@ -242,8 +244,9 @@ class Heartbeat:
         try:
             await self._put()
         except (TimeoutError, nats.errors.Error, BridgeError) as exc:
+            log = logger.warning if self._doubtful_since is None else logger.debug
+            log("the lease could not be renewed: %s", exc or type(exc).__name__)
             self._doubt()
-            logger.warning("the lease could not be renewed: %s", exc or type(exc).__name__)
 
     async def _put(self, *, afresh: bool = False) -> None:
         async with self._writing:
@@ -267,6 +270,11 @@ class Heartbeat:
                 if doubtful is not None:
                     self._tell()
                 return
+
+    async def _begin(self) -> None:
+        if self._stopping.is_set():
+            raise BridgeError("stopped before the group was joined")
+        await self._put(afresh=True)
 
     async def _recheck(self) -> None:
         """Tell a key that was taken away from our own write whose answer was lost."""

@@ -4,15 +4,17 @@
 """
 
 import asyncio
+import contextlib
 import logging
 import shutil
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from ssl import SSLError
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from nats.aio.client import Client
 from nats.errors import ProtocolError
+from nats.js import JetStreamContext
 from nats.protocol.parser import Parser
 
 if TYPE_CHECKING:  # who uses nats without Faust shall not import it
@@ -171,6 +173,57 @@ def write(client: Client, data: bytes) -> bool:
     return True
 
 
+def client_of(js: JetStreamContext) -> Client:
+    """Return the connection of a JetStream context.
+
+    Why: functions that take a context, as nats-py's own do, must see if the connection complains.
+    """
+    return js._nc
+
+
+def unsent(client: Client) -> int:
+    """Return how many bytes written to the socket wait in this process.
+
+    Why: a server that stands still takes nothing out of the socket, and what is sent again
+    meanwhile would pile up without limit. nats-py has no call that tells.
+    """
+    writer = getattr(client._transport, "_io_writer", None)
+    return 0 if writer is None else int(writer.transport.get_write_buffer_size())
+
+
+def break_off_on_reconnect(client: Client) -> None:
+    """Let a client drop a broken connection at once, instead of flushing it first.
+
+    Why: nats-py closes the old socket and waits until what was written to it has left. Towards a
+    server that stands still, or a machine that has vanished, that takes the operating system's
+    quarter of an hour, in which no other server of the cluster is tried.
+    """
+    attempt = client._attempt_reconnect
+
+    async def break_off() -> None:
+        _abort(client)
+        await attempt()
+
+    client._attempt_reconnect = break_off  # type: ignore[method-assign]
+
+
+async def close(client: Client) -> None:
+    """Close a connection; what a server that stands still has not read is dropped.
+
+    Why: as above, nats-py would wait for that server.
+    """
+    if unsent(client):
+        _abort(client)
+    with contextlib.suppress(ConnectionError):
+        await client.close()
+
+
+def _abort(client: Client) -> None:
+    writer = getattr(client._transport, "_io_writer", None)
+    if writer is not None:
+        writer.transport.abort()
+
+
 def drop_half_open(client: Client) -> None:
     """Close the socket of an attempt to connect that has failed.
 
@@ -298,6 +351,31 @@ def quick_producer(app: "AppT", producer: "ProducerT") -> None:
 def slow_producer(app: "AppT") -> None:
     """Undo `quick_producer`: the producer has stopped, and would have to be started again."""
     app.__dict__.pop("maybe_start_producer", None)
+
+
+def guard_streams(app: "AppT", may_begin: Callable[[], bool]) -> None:
+    """Let streams begin with no event while `may_begin()` is false; they skip what they have.
+
+    Why: a process that was stopped for longer than its lease, and continues, has the events of
+    others in its streams' queues, and would begin with some before its consumer gets a turn to
+    clear them. Streams ask flow control before they begin with an event.
+    """
+    flow_control = cast(Any, app.flow_control)
+    is_active = type(flow_control).is_active
+    flow_control.is_active = lambda: is_active(flow_control) and may_begin()
+
+
+def own_share(app: "AppT", user_data: bytes) -> Sequence[tuple[str, list[int]]]:
+    """Return which partitions of which topics the leader's assignor has given to this worker.
+
+    Why: what it returns beside `user_data` leaves out the standbys of tables that the leader's
+    own code does not have, and our assignor would trip over the difference.
+    """
+    from faust.assignor.client_assignment import ClientMetadata
+
+    metadata = ClientMetadata.loads(cast(Any, app.assignor)._decompress(user_data))
+    assignment = cast(Any, metadata).assignment
+    return cast("Sequence[tuple[str, list[int]]]", assignment.kafka_protocol_assignment(app.tables))
 
 
 def forget_tables(app: "AppT", kept: "set[TP]", *, doubtful: bool, ahead: bool) -> None:
@@ -453,6 +531,20 @@ def _stored_keys(table: Any) -> Iterator[tuple[int, Any]]:
         for partition, database in list(store._dbs.items()):
             for raw in store._visible_keys(database):
                 yield partition, table._to_key(store._decode_key(raw))
+
+
+def keep_positions(app: "AppT", kept: "set[TP]") -> None:
+    """Let changelog partitions that stay ours be read on from where they were.
+
+    Why: Faust counts separately what it has read as active and as standby, so a standby of a
+    table in memory that becomes active would read everything again. Call `forget_tables` before.
+    """
+    recovery = cast(Any, app.tables).recovery
+    counters = (recovery.active_offsets, recovery.standby_offsets)
+    for tp in kept:
+        seen = [counter[tp] for counter in counters if counter.get(tp) is not None]
+        for counter in counters if seen else ():
+            counter[tp] = max(seen)
 
 
 def recovered_to_end(app: "AppT", tp: "TP", handed_on: int) -> None:

@@ -128,6 +128,17 @@ def offsets_base(prefix: str) -> str:
     return f"{prefix}.=offsets."
 
 
+def stream_of(subject: str) -> str:
+    """Return the name of the stream that holds a subject's records, if its topic has its own."""
+    prefix, topic, *_ = subject.split(".", 2)
+    return f"{prefix}--{topic}"
+
+
+def shared_stream_of(subject: str) -> str:
+    """Return the name of the stream that holds a subject's records, if topics share one."""
+    return shared_stream(subject.partition(".")[0])
+
+
 def subject(prefix: str, topic: str, partition: int, key: bytes | None = None) -> str:
     """Return the subject of a record; give `key` for topics that keep keys in the subject."""
     base = f"{prefix}.{escape(topic)}.{partition}"

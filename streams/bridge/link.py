@@ -30,8 +30,16 @@ from .connection import (
     connect,
     parse_url,
 )
-from .errors import AccessDenied, BridgeError, ConfigurationError, NotConnected, UnknownTopic
+from .errors import (
+    AccessDenied,
+    BridgeError,
+    ConfigurationError,
+    NotConnected,
+    TopicGone,
+    UnknownTopic,
+)
 from .fixup import hide_logins, whole_urls
+from .internals import close
 from .layout import offsets_base, shared_stream
 from .publisher import Publisher
 from .rights import Right
@@ -104,6 +112,11 @@ class Link:
         return self._publisher
 
     @property
+    def unstored(self) -> int:
+        """How many records JetStream has not acknowledged yet."""
+        return 0 if self._publisher is None else self._publisher.size
+
+    @property
     def replicas(self) -> int:
         """Replicas of what the bridge itself creates."""
         return self.options.replicas or int(self.app.conf.topic_replication_factor or 1)
@@ -158,7 +171,7 @@ class Link:
             if publisher is not None:
                 await publisher.stop()
             if client is not None:
-                await client.close()
+                await close(client)
 
     async def _open(self) -> None:
         self._crashing = None
@@ -231,6 +244,22 @@ class Link:
                 info = await self._bring_into_being(name, described)
         self.topics[name] = info
         return info
+
+    async def look_up_again(self, name: str) -> TopicInfo:
+        """Return a topic as it is now; TopicGone if it was deleted since we met it."""
+        for wait in (0.5, 1.0, 2.0, 4.0, 0.0):
+            info = await topics.lookup(self.js, self.options.prefix, name)
+            if info is not None and info.partitions == self.topics[name].partitions:
+                self.topics[name] = info
+                return info
+            await asyncio.sleep(wait)  # a server that has just come back may not know yet
+        error = TopicGone.of(self.topics[name].stream)
+        self._fail(error)
+        raise error
+
+    def identity(self, name: str) -> str:
+        """Return what tells a topic that we have met from an earlier one of that name."""
+        return self.topics[name].identity
 
     async def _bring_into_being(self, name: str, described: TopicT | None) -> TopicInfo:
         conf = self.app.conf

@@ -16,7 +16,7 @@ from nats.aio.client import Client
 
 from .bucket import Bucket, Conflict, is_removal
 from .connection import ConnectionOptions
-from .errors import Fenced
+from .errors import BridgeError, Fenced
 from .generations import (
     Peer,
     State,
@@ -34,7 +34,10 @@ logger = logging.getLogger(__name__)
 
 SETTLE_SECONDS: Final = 5.0
 """After a reconnect others may not be back yet: silence proves nothing for so long."""
+GONE_SECONDS: Final = 30.0
+"""How long the bucket may be missing before that is final."""
 END_SECONDS: Final = 5.0
+"""How long leaving waits for what goes on in this member."""
 
 
 class Delegate(Protocol):
@@ -67,8 +70,24 @@ class Watch(Reader):
     would wait for ever for the dead.
     """
 
-    def __init__(self, client: Client, bucket: Bucket, keys: str, wake: Callable[[], None]) -> None:
-        super().__init__(client, bucket.stream, bucket.subject(keys), 1, wake)
+    def __init__(
+        self,
+        client: Client,
+        bucket: Bucket,
+        keys: str,
+        wake: Callable[[], None],
+        *,
+        on_gone: Callable[[BridgeError], None] | None = None,
+    ) -> None:
+        super().__init__(
+            client,
+            bucket.stream,
+            bucket.subject(keys),
+            1,
+            wake,
+            identity=bucket.identity,
+            on_gone=on_gone,
+        )
         self.begun: Callable[[], None] = lambda: None
         """Called when reading begins: what is known may be out of date."""
 
@@ -119,6 +138,7 @@ class Member:
         self._quiet_until = 0.0
         self._strikes: dict[str, float] = {}
         self._waiting = (0, 0.0)
+        self._gone_since: float | None = None
         self._on_lease = on_lease
         """Called when the lease, doubtful for a moment, has turned out to be ours, or not."""
         self._heartbeat = Heartbeat(
@@ -132,8 +152,10 @@ class Member:
             on_change=self._lease_changed,
             failed=delegate.failed,
         )
-        self._watch = Watch(client, bucket, self._base + ">", self._take_in)
-        self._watch.begun = self.peers.clear
+        self._watch = Watch(
+            client, bucket, self._base + ">", self._take_in, on_gone=delegate.failed
+        )
+        self._watch.begun = self._forget
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -216,13 +238,16 @@ class Member:
 
     # -- what the bucket says
 
+    def _forget(self) -> None:
+        self.state = State()
+        self.peers.clear()
+
     def _take_in(self) -> None:
         while record := self._watch.take():
             key = self.bucket.key(record.subject.decode()).removeprefix(self._base)
             removed = is_removal(parse_headers(record.header) if record.header else None)
             if key == "state":
-                if record.sequence >= self.state.revision:
-                    self.state = State.decode(record.payload, record.sequence)
+                self.state = State.decode(record.payload, record.sequence)
             elif removed:
                 self.peers.pop(key.removeprefix("member."), None)
             else:
@@ -242,11 +267,8 @@ class Member:
                 await self._lose()
             elif self._watch.caught_up:
                 await self._follow()
-                overdue = self._overdue()
-                if self.leads or overdue:
-                    await self._lead()
-                if overdue:
-                    await self._expel_laggards()
+                if self._watch.caught_up:
+                    await self._look_after_group()
 
     async def _lose(self) -> None:
         if self.assigned:
@@ -257,6 +279,23 @@ class Member:
         with self._patiently():
             await self._heartbeat.renew(self._wishes())
             self._fenced = False
+            self._gone_since = None
+            return
+        with self._patiently():
+            await self._check_bucket()
+
+    async def _check_bucket(self) -> None:
+        """Raise BridgeError when the bucket is gone for good: a starting server's comes back."""
+        now = asyncio.get_running_loop().time()
+        if await self.bucket.exists():
+            self._gone_since = None
+        elif self._gone_since is None:
+            self._gone_since = now
+        elif now - self._gone_since > GONE_SECONDS:
+            raise BridgeError(
+                f"bucket {self.bucket.name!r} was deleted under group {self.group!r}, with all "
+                "that was agreed on in it; a worker that is started again makes it anew"
+            )
 
     async def _give_up(self, *, lost: bool) -> None:
         if self.assigned:
@@ -285,6 +324,14 @@ class Member:
             logger.warning("group %s: %s", self.group, exc or type(exc).__name__)
             self.fenced()
 
+    async def _look_after_group(self) -> None:
+        overdue = self._overdue()
+        if overdue and next_generation(self.state, self.peers) is None:
+            await self._expel_laggards()
+        if self.leads or overdue:
+            with self._patiently():
+                await self._lead()
+
     async def _lead(self) -> None:
         state = self.state
         proposal = next_generation(state, self.peers)
@@ -292,12 +339,21 @@ class Member:
             proposal = state.stable(
                 self.delegate.assign({member: peer.metadata for member, peer in self.peers.items()})
             )
-        if proposal is not None:
-            with self._patiently(), contextlib.suppress(Conflict):
-                # After a conflict somebody else has moved on; the watch will tell.
-                await self.bucket.put(
-                    f"{self._base}state", proposal.encode(), revision=proposal.revision
-                )
+        if proposal is None:
+            return
+        for member in state.members:
+            if member not in proposal.members and await self._lives(member):
+                self._watch.restart()  # it is out of date, or not read to the end
+                return
+        with contextlib.suppress(Conflict):  # somebody else has moved on; the watch will tell
+            await self.bucket.put(
+                f"{self._base}state", proposal.encode(), revision=proposal.revision
+            )
+
+    async def _lives(self, member: str) -> bool:
+        """Ask for a member's key: whoever is left out of a generation must know it by now."""
+        entry = await self.bucket.get(self._key(member))
+        return entry is not None and entry.value is not None
 
     def _overdue(self) -> bool:
         """Whether the state ought to have changed long ago, had those we wait for been able to."""
@@ -309,9 +365,10 @@ class Member:
 
     async def _expel_laggards(self) -> None:
         """Lose patience with members that live but do not join: those that block, or hang."""
-        for member in self._watched(laggards(self.state, self.peers)):
-            peer = self.peers.get(member)
-            if peer is not None and not peer.expelled:
+        late = {member: self.peers[member] for member in laggards(self.state, self.peers)}
+        for member in self._watched(late):
+            peer = late[member]
+            if not peer.expelled:
                 logger.error("group %s: member %s does not join", self.group, member)
                 with self._patiently(), contextlib.suppress(Conflict):
                     await self.bucket.put(

@@ -3,15 +3,18 @@
 import asyncio
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from .bucket import Bucket, Conflict
 from .errors import Fenced
 from .layout import Place, escape, header_block
 
 logger = logging.getLogger(__name__)
+
+AGAIN_SECONDS: Final = 0.3
+"""Pause before a write that could not be stored is tried again."""
 
 
 @dataclass
@@ -30,10 +33,18 @@ class Offsets:
     member that lost the partition, and does not know it yet, cannot commit for it any more.
     """
 
-    def __init__(self, bucket: Bucket, group: str, member: str) -> None:
+    def __init__(
+        self,
+        bucket: Bucket,
+        group: str,
+        member: str,
+        identity: Callable[[str], str] = lambda topic: "",
+    ) -> None:
         self.bucket = bucket
         self.group = group
         self.member = member
+        self.identity = identity
+        """Gives what tells a topic from an earlier one of that name, whose offsets say nothing."""
         self._generation = 0
         self._claims: dict[Place, _Claim] = {}
 
@@ -71,7 +82,8 @@ class Offsets:
         """
         revision = str(self._claimed(place).revision)
         headers = self.bucket.headers | {"Nats-Expected-Last-Subject-Sequence": revision}
-        return self.bucket.subject(self.key(place)), self._value(offset), header_block(headers)
+        value = self._value(place, offset)
+        return self.bucket.subject(self.key(place)), value, header_block(headers)
 
     def stored(self, place: Place, offset: int, revision: int) -> None:
         """Take note that a prepared commit is stored."""
@@ -103,11 +115,18 @@ class Offsets:
                 if held.get("generation", 0) > self._generation:
                     raise Fenced(f"{place.topic}[{place.partition}] has a later owner")
                 offset: int | None = held.get("offset")
+                if offset is not None and held.get("identity", "") != self.identity(place.topic):
+                    logger.error(
+                        "topic %r is another one than group %r has read so far: that was deleted, "
+                        "and what it held is lost; reading partition %d from its beginning",
+                        *(place.topic, self.group, place.partition),
+                    )
+                    offset = 1
                 revision = entry.revision if entry is not None else 0
-                revision = await self.bucket.put(key, self._value(offset), revision=revision)
+                revision = await self.bucket.put(key, self._value(place, offset), revision=revision)
             except (Conflict, TimeoutError) as exc:
                 logger.info("claim of %s: %s; trying again", key, exc)
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(AGAIN_SECONDS)
             else:
                 return _Claim(revision, offset)
 
@@ -117,13 +136,13 @@ class Offsets:
             claim = self._claimed(place)
             try:
                 claim.revision = await self.bucket.put(
-                    key, self._value(offset), revision=claim.revision
+                    key, self._value(place, offset), revision=claim.revision
                 )
             except Conflict:
                 await self._recheck(place, claim)
             except TimeoutError as exc:
                 logger.info("commit of %s: %s; trying again", key, exc)
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(AGAIN_SECONDS)
             else:
                 claim.offset = offset
                 return
@@ -149,7 +168,12 @@ class Offsets:
         if (held.get("member"), held.get("generation")) != (self.member, self._generation):
             raise Fenced(f"{place.topic}[{place.partition}] belongs to {held.get('member')} now")
 
-    def _value(self, offset: int | None) -> bytes:
+    def _value(self, place: Place, offset: int | None) -> bytes:
         return json.dumps(
-            {"offset": offset, "member": self.member, "generation": self._generation}
+            {
+                "offset": offset,
+                "member": self.member,
+                "generation": self._generation,
+                "identity": self.identity(place.topic),
+            }
         ).encode()

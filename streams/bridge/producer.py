@@ -57,17 +57,12 @@ class ProducerBuffer(base.ProducerBuffer):
     @property
     def high(self) -> bool:
         """Whether so much is on its way that nothing more should be begun."""
-        link, transactions = self.producer.link, self.producer.transactions
-        return (link.is_open and link.publisher.full) or (
-            transactions is not None and transactions.full
-        )
+        return self.producer.crowded()
 
     async def wait_until_ebb(self) -> None:
-        """Wait while too much is on its way."""
-        if self.high:
-            await self.producer.link.publisher.room()
-            if self.producer.transactions is not None:
-                await self.producer.transactions.room()
+        """Wait while too much is on its way, or waits to be."""
+        while self.high:
+            await self.producer.room()
 
     @property
     def size(self) -> int:
@@ -105,12 +100,17 @@ class Producer(base.Producer):
         self.buffer.app = self.app
         self.buffer.producer = self
         self._linked = False
-        self._waiting: deque[tuple[FutureMessage, Waiting]] = deque()
+        self.waiting: deque[tuple[FutureMessage, Waiting]] = deque()
+        """What `send_soon` could not send at once; streams wait while there is any."""
         self._sending: asyncio.Task[None] | None = None
+        self._stepping = False
+        self._passed = 0
+        self._moved = asyncio.Event()
         self.transactions: TransactionManager | None = None
         """Keeps what events send until they are finished; None: it is sent at once."""
         self._destinations: dict[str, Destination] = {}
         self._id_beginnings: dict[tuple[str, TP], str] = {}
+        self._ids_generation: int | None = None
 
     async def on_start(self) -> None:
         """Connect."""
@@ -126,10 +126,7 @@ class Producer(base.Producer):
             return  # it never came to starting
         self._linked = False
         self._destinations.clear()
-        try:
-            await self.flush()
-        except (BridgeError, TimeoutError) as exc:
-            logger.error("not everything could be sent: %s", exc or type(exc).__name__)
+        await self.flush()
         if self._sending is not None:
             self._sending.cancel()
         slow_producer(self.app)
@@ -139,7 +136,23 @@ class Producer(base.Producer):
     @property
     def unsent(self) -> int:
         """Messages of `send_soon` that wait for something, a topic's creation for instance."""
-        return len(self._waiting)
+        return len(self.waiting)
+
+    def crowded(self) -> bool:
+        """Say whether so much is in flight, or waits to be, that senders should wait."""
+        return self._linked and (
+            bool(self.waiting)
+            or self.link.publisher.full
+            or (self.transactions is not None and self.transactions.full)
+        )
+
+    async def room(self) -> None:
+        """Wait until nothing of `send_soon` waits any more, and more can be in flight."""
+        if self._sending is not None and not self._sending.done():
+            await asyncio.wait([self._sending])
+        await self.link.publisher.room()
+        if self.transactions is not None:
+            await self.transactions.room()
 
     async def send(
         self,
@@ -162,6 +175,8 @@ class Producer(base.Producer):
         # The id must be taken before anything is waited for: order within an event counts.
         message = _current_input()
         message_id = self._message_id(topic, message)
+        if self.waiting:
+            await self._behind_what_waits()
         destination = self._destinations.get(topic)
         if destination is None:
             destination = await self._find_destination(topic)
@@ -174,6 +189,8 @@ class Producer(base.Producer):
         """Send a message for `Topic.send`, and tell Faust's sensors what becomes of it."""
         record = _current_input()
         message_id = self._message_id(topic, record)
+        if self.waiting:
+            await self._behind_what_waits()
         destination = self._destinations.get(topic)
         if destination is None:
             destination = await self._find_destination(topic)
@@ -242,29 +259,44 @@ class Producer(base.Producer):
         """Send a record and wait until JetStream has stored it."""
         return await (await self.send(topic, key, value, partition, timestamp, headers))
 
+    async def _behind_what_waits(self) -> None:
+        """Let nothing overtake what was sent before: of two changes of a key the later counts."""
+        if self._stepping:
+            await asyncio.sleep(0)  # goes to the end of the queue, and on when its turn comes
+        elif asyncio.current_task() is not self._sending:
+            place = self._passed + len(self.waiting)
+            while self._passed < place:
+                await self._moved.wait()
+
     def send_soon(self, fut: FutureMessage) -> None:
         """Send a message now, if it is possible without waiting, else as soon as it is."""
         fut.add_done_callback(_look_at)
         # mypy: publish_message is a coroutine, though declared as any awaitable.
         publishing = cast(Any, fut.message.channel.publish_message(fut, wait=False))
+        self._stepping = True
         try:
             waiting = step(publishing)
         except Exception as exc:
             self._refused(fut, exc)
             return
+        finally:
+            self._stepping = False
         if waiting is not None:
-            self._waiting.append((fut, waiting))
+            self.waiting.append((fut, waiting))
             if self._sending is None or self._sending.done():
                 self._sending = asyncio.get_running_loop().create_task(self._send_waiting())
 
     async def _send_waiting(self) -> None:
-        while self._waiting:
-            fut, waiting = self._waiting[0]
+        while self.waiting:
+            fut, waiting = self.waiting[0]
             try:
                 await waiting
             except Exception as exc:
                 self._refused(fut, exc)
-            self._waiting.popleft()
+            self.waiting.popleft()
+            self._passed += 1
+            self._moved.set()
+            self._moved = asyncio.Event()
 
     def _refused(self, fut: FutureMessage, error: Exception) -> None:
         # Nobody awaits what is sent soon, a change of a table for instance: do not lose it.
@@ -278,14 +310,25 @@ class Producer(base.Producer):
     async def flush(self) -> None:
         """Wait until everything sent so far is stored; raise if something was refused.
 
-        While the app stops it waits no longer than the option `drain` says (TimeoutError).
+        While the app stops it waits no longer than the option `drain` says, and only logs what
+        could not be stored: stopping goes on, and nothing of it is committed.
         """
-        if not self.link.is_open:
-            return  # it never came to starting, so nothing was sent
-        limit = self.link.options.drain if self.app.should_stop else None
-        async with asyncio.timeout(limit):
-            while self._sending is not None and not self._sending.done():
-                await asyncio.wait([self._sending])
+        try:
+            async with asyncio.timeout(self.link.options.drain if self.app.should_stop else None):
+                await self.confirm()
+        except (BridgeError, TimeoutError) as exc:
+            if not self.app.should_stop:
+                raise
+            logger.error(
+                "%d records could not be stored before the end: %s",
+                *(self.unsent + self.link.unstored, exc or type(exc).__name__),
+            )
+
+    async def confirm(self) -> None:
+        """Wait until everything sent so far is stored; raise if something was refused."""
+        while self._sending is not None and not self._sending.done():
+            await asyncio.wait([self._sending])
+        if self.link.is_open:
             await self.link.publisher.flush()
 
     async def create_topic(
@@ -407,10 +450,11 @@ class Producer(base.Producer):
         """Return the id by which JetStream recognises this record if it is sent again.
 
         What follows from an input event is named after the input: by group, agent and the
-        input's place, by destination, and by its ordinal among what the event sends there. An
-        event that is worked on again after a crash so repeats the ids of what it sent before.
-        What follows from no event gets an id that nothing else has: only the bridge itself
-        sends it again. Changes of a table carry none: their last one is the truth.
+        input's place (with its topic's identity), by destination, and by its ordinal among what
+        the event sends there. An event that is worked on again after a crash so repeats the ids
+        of what it sent before. What follows from no event gets an id that nothing else has: only
+        the bridge itself sends it again. Changes of a table carry none: their last one is the
+        truth.
         """
         known = self._destinations.get(topic)
         if known.changelog if known is not None else self._is_changelog(topic):
@@ -425,8 +469,13 @@ class Producer(base.Producer):
         outputs = message.outputs
         ordinal = outputs[name, topic] = outputs.get((name, topic), 0) + 1
         beginning = self._id_beginnings.get((name, message.tp))
-        if beginning is None:
-            parts = (self.app.conf.id, name, message.topic, str(message.partition))
+        if beginning is None or self._ids_generation != message.generation_id:
+            if self._ids_generation != message.generation_id:
+                self._ids_generation = message.generation_id
+                self._id_beginnings.clear()
+            # A topic that was deleted and created anew counts its offsets from 1 again.
+            identity = self.link.identity(message.topic)
+            parts = (self.app.conf.id, name, message.topic, identity, str(message.partition))
             beginning = "/".join(escape(part) if part else "" for part in parts)
             self._id_beginnings[name, message.tp] = beginning
         return f"{beginning}/{message.offset}/{self._escaped(topic)}/{ordinal}"

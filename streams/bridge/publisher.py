@@ -1,27 +1,37 @@
 """Publishing to JetStream with many records in flight, none of them lost."""
 
 import asyncio
+import bisect
+import itertools
 import json
 import logging
 import re
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
+import nats.errors
+import nats.js.errors
 from nats.aio.client import Client
 
-from .errors import BatchRefused, BridgeError, Fenced, SendFailed
-from .internals import subscribe_raw, unsubscribe_raw, write
-from .layout import header_block, parse_headers
+from .errors import BatchRefused, BridgeError, Fenced, SendFailed, TopicGone
+from .internals import subscribe_raw, unsent, unsubscribe_raw, write
+from .layout import header_block, shared_stream_of, stream_of
+from .refusals import explain, passes
 from .rights import Right
 
 logger = logging.getLogger(__name__)
 
 ACK_SECONDS: Final = 5.0
 """How long an acknowledgement may take before the record is sent again."""
-NOBODY_SECONDS: Final = 30.0
-"""How long a subject may be without a stream (an election, a restart) before sending fails."""
+NOBODY_SECONDS: Final = 10.0
+"""How long nobody may take a subject (an election, a restart) before we ask for its stream."""
+BYTES: Final = 16 * 1024 * 1024
+"""Bytes in flight above which senders wait for room."""
+SAY_SECONDS: Final = 30.0
+"""How often a trouble that lasts is logged."""
 _TICK_SECONDS: Final = 0.5
 _TURNS: Final = 3
 """Turns of the event loop that sending waits for more to come, as long as more comes."""
@@ -75,12 +85,31 @@ class _InFlight:
         self.first_sent = now
 
 
+@dataclass
+class _Hold:
+    """A topic that takes no records now. One is tried now and then; the others wait behind it.
+
+    So order is kept, and a server in trouble is not flooded with what it refuses.
+    """
+
+    reason: str
+    since: float
+    said: float
+    nobody_since: float | None = None
+    """Since when nothing has listened on the topic's subjects at all."""
+    probe: int = 0
+    refused: bool = True
+    """Whether the last try has been answered."""
+    search: "asyncio.Task[None] | None" = None
+
+
 class Publisher:
     """Sends records and collects their acknowledgements concurrently, in order of sending.
 
     A record stays in flight until JetStream has stored it: it is sent again, unchanged and so
-    with the same message id, when its acknowledgement is overdue or the connection was lost.
-    One subscription takes all acknowledgements, one timer looks after all that are overdue.
+    with the same message id, when its acknowledgement is overdue, the connection was lost, or a
+    refusal may have passed (a full stream is logged, and waited for). One subscription takes all
+    acknowledgements, one timer looks after all that are overdue.
 
     A record that is refused for good fails its future, every later `flush()`, and is told to
     `on_failure`: what follows from an input must not be forgotten.
@@ -99,7 +128,7 @@ class Publisher:
     ) -> None:
         self.client = client
         self.limit = limit
-        """Records in flight above which `room()` waits."""
+        """Records in flight above which `room()` waits; `BYTES` is the other bound."""
         self.failure: BridgeError | None = None
         self._on_failure = on_failure
         self._may_write = may_write
@@ -109,6 +138,11 @@ class Publisher:
         self._token = 0
         self._inbox = b""
         self._subscription = 0
+        self._bytes = 0
+        self._holds: dict[str, _Hold] = {}
+        self._connections = client.stats["reconnects"]
+        self._connected = 0.0
+        self._said = -SAY_SECONDS
         self._outgoing: list[bytes] = []
         self._changed: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -138,7 +172,7 @@ class Publisher:
     @property
     def full(self) -> bool:
         """Whether so much is in flight that senders should wait for `room()`."""
-        return len(self._in_flight) >= self.limit
+        return len(self._in_flight) >= self.limit or self._bytes >= BYTES
 
     def publish(
         self,
@@ -185,9 +219,11 @@ class Publisher:
         self._in_flight[token] = _InFlight(
             subject, command, future, result, failed, superseding, change, vital, loop.time()
         )
+        self._bytes += len(command)
         if superseding:
             self._by_subject[subject].append(token)
-        self._write(command)
+        if not self._holds or _topic(subject) not in self._holds:
+            self._write(command)
         return future
 
     async def publish_batch(self, records: Sequence[BatchRecord], *, explain: bool = False) -> int:
@@ -257,6 +293,10 @@ class Publisher:
     def send_again(self) -> None:
         """Send all that is in flight again, in order: the connection is new."""
         now = self._loop.time()
+        self._connections = self.client.stats["reconnects"]
+        self._connected = now
+        self._holds.clear()
+        self._outgoing = []  # all of it is in flight, and must not leave before what is older
         for token, record in self._in_flight.items():
             self._send_again(token, record, now)
         for answer in self._batches.values():
@@ -298,12 +338,25 @@ class Publisher:
         return False
 
     def _write(self, command: bytes) -> None:
-        if not self._outgoing and len(self._in_flight) <= _FEW and self._may_write():
+        if (
+            not self._outgoing
+            and len(self._in_flight) <= _FEW
+            and self._may_write()
+            and self._same_connection()
+        ):
             write(self.client, command)  # nothing to be gained by waiting for more
             return
         if not self._outgoing:
             self._loop.call_soon(self._write_out, _TURNS, 1)
         self._outgoing.append(command)
+
+    def _same_connection(self) -> bool:
+        """Say whether new records may be sent now.
+
+        They must not overtake what was sent over a connection that has broken since: `_tick` or
+        whoever was told of it calls `send_again`.
+        """
+        return bool(self._connections == self.client.stats["reconnects"])
 
     def _write_out(self, turns: int, seen: int) -> None:
         # What is sent within one turn of the event loop leaves in one system call. Under load
@@ -313,7 +366,7 @@ class Publisher:
             self._loop.call_soon(self._write_out, turns - 1, len(outgoing))
             return
         self._outgoing = []
-        if self._may_write():
+        if self._may_write() and self._same_connection():
             write(self.client, b"".join(outgoing))
 
     def _on_ack(self, subject: bytes, reply: bytes, header: bytes, payload: bytes) -> None:
@@ -324,7 +377,10 @@ class Publisher:
                 self._on_batch_answer(self._batches[token], payload)
             return
         if not payload:
-            self._on_status(token, record, header)
+            if record.vital:
+                self._hold(record, "nobody listens", nobody=True)
+            else:
+                self._fail(token, SendFailed(f"no stream takes {record.subject}"))
             return
         said = _STORED.match(payload)  # a good deal faster than reading the whole answer
         if said is not None:
@@ -334,43 +390,35 @@ class Publisher:
         error = answer.get("error")
         if error is None:
             self._stored(token, record, answer["seq"])
-        elif error.get("code") in (500, 503):
-            self._retry_soon(record)
-            logger.warning("%s: %s; trying again", record.subject, error.get("description"))
+        elif passes(error):
+            self._hold(record, explain(error), nobody=False)
         else:
-            self._fail(token, SendFailed(f"{record.subject}: {error.get('description')}"))
-
-    def _on_status(self, token: int, record: _InFlight, header: bytes) -> None:
-        """Nobody takes this subject: wait, then give up if that does not change."""
-        if not record.vital or self._loop.time() - record.first_sent > NOBODY_SECONDS:
-            status = parse_headers(header).get("Status", "")
-            self._fail(token, SendFailed(f"no stream takes {record.subject} ({status})"))
-        else:
-            self._retry_soon(record)
-
-    def _retry_soon(self, record: _InFlight) -> None:
-        record.sent = self._loop.time() - ACK_SECONDS + 0.2
+            self._fail(token, SendFailed(f"{record.subject}: {explain(error)}"))
 
     def _stored(self, token: int, record: _InFlight, sequence: int) -> None:
         if not record.superseding:
             self._finish(token, record, sequence)
             return
         tokens = self._by_subject.pop(record.subject)
-        while tokens and tokens[0] <= token:
-            older = tokens.pop(0)
+        done = bisect.bisect_right(tokens, token)
+        if done < len(tokens):
+            self._by_subject[record.subject] = tokens[done:]
+        for older in tokens[:done]:
             self._finish(older, self._in_flight[older], sequence)
-        if tokens:
-            self._by_subject[record.subject] = tokens
 
     def _finish(self, token: int, record: _InFlight, sequence: int) -> None:
         del self._in_flight[token]
         result = record.result(sequence)
+        self._bytes -= len(record.command)
         if not record.future.done():
             record.future.set_result(result)
+        if self._holds:
+            self._settled(token, record)
         self._notify()
 
     def _fail(self, token: int, error: BridgeError, *, vital: bool = True) -> None:
         record = self._in_flight.pop(token)
+        self._bytes -= len(record.command)
         if record.superseding:
             tokens = self._by_subject[record.subject]
             tokens.remove(token)
@@ -383,6 +431,8 @@ class Publisher:
             record.future.exception()  # told by flush() too, so no "never retrieved"
         if vital and record.vital:
             self.fail(error)
+        if self._holds:
+            self._settled(token, record)
         self._notify()
 
     def _tick(self) -> None:
@@ -390,15 +440,105 @@ class Publisher:
         self._timer = self._loop.call_later(_TICK_SECONDS, self._tick)
         if not self.client.is_connected:
             return
-        overdue = now - ACK_SECONDS
-        for token, record in self._in_flight.items():
-            if record.sent <= overdue:
-                self._send_again(token, record, now)
+        if self._connections != self.client.stats["reconnects"]:
+            self.send_again()
+        elif unsent(self.client) < BYTES // 4:  # else the server reads nothing now
+            for token, record in self._in_flight.items():
+                if record.sent <= now - ACK_SECONDS and _topic(record.subject) not in self._holds:
+                    self._send_again(token, record, now)
+            self._probe(now)
+        self._complain(now)
 
     def _send_again(self, token: int, record: _InFlight, now: float) -> None:
         record.sent = now
-        if not record.superseding or self._by_subject[record.subject][-1] == token:
+        if self._latest(token, record):
             self._write(record.command)
+
+    def _latest(self, token: int, record: _InFlight) -> bool:
+        return not record.superseding or self._by_subject[record.subject][-1] == token
+
+    # -- topics that take no records at the moment
+
+    def _hold(self, record: _InFlight, reason: str, *, nobody: bool) -> None:
+        now = self._loop.time()
+        hold = self._holds.get(_topic(record.subject))
+        if hold is None:
+            logger.warning("%s: %s; waiting until it passes", record.subject, reason)
+            hold = self._holds[_topic(record.subject)] = _Hold(reason, now, now)
+        hold.reason = reason
+        hold.refused = True
+        if not nobody:
+            hold.nobody_since = None
+        elif hold.nobody_since is None:
+            hold.nobody_since = now
+        elif now - hold.nobody_since > NOBODY_SECONDS and hold.search is None:
+            hold.search = self._loop.create_task(self._search(record.subject, hold))
+
+    def _probe(self, now: float) -> None:
+        """Try the first record of each topic that is held."""
+        if not self._holds:
+            return
+        first: dict[str, int] = {}
+        for token, record in self._in_flight.items():
+            if self._latest(token, record):
+                first.setdefault(_topic(record.subject), token)
+        for topic, hold in list(self._holds.items()):
+            if topic not in first:
+                del self._holds[topic]
+                continue
+            hold.probe = first[topic]
+            record = self._in_flight[hold.probe]
+            if hold.refused or record.sent <= now - ACK_SECONDS:
+                hold.refused = False
+                self._send_again(hold.probe, record, now)
+
+    def _settled(self, token: int, record: _InFlight) -> None:
+        """Send what was held if this record was the one that was tried."""
+        topic = _topic(record.subject)
+        hold = self._holds.get(topic)
+        if hold is None or hold.probe != token:
+            return
+        del self._holds[topic]
+        now = self._loop.time()
+        logger.info("%s: records are taken again, after %.0f s", topic, now - hold.since)
+        for other, waiting in self._in_flight.items():
+            if _topic(waiting.subject) == topic:
+                self._send_again(other, waiting, now)
+
+    async def _search(self, subject: str, hold: _Hold) -> None:
+        """Find out if a topic that nobody takes records for is gone, or only away."""
+        js = self.client.jetstream()
+        try:
+            try:
+                await js.stream_info(stream_of(subject))
+            except nats.js.errors.NotFoundError:
+                await js.stream_info(shared_stream_of(subject))
+        except nats.js.errors.NotFoundError:
+            error = TopicGone.of(stream_of(subject))
+            for token, record in list(self._in_flight.items()):
+                if _topic(record.subject) == _topic(subject):
+                    self._fail(token, error)
+        except (nats.errors.Error, TimeoutError):
+            pass  # it cannot be said now
+        hold.nobody_since = hold.search = None
+
+    def _complain(self, now: float) -> None:
+        """Log what has been waiting for long, and why."""
+        for topic, hold in self._holds.items():
+            if now - hold.said > SAY_SECONDS:
+                hold.said = now
+                logger.warning(
+                    "%s: no record taken for %.0f s: %s", topic, now - hold.since, hold.reason
+                )
+        for record in itertools.islice(self._in_flight.values(), 1):
+            waited = now - max(record.first_sent, self._connected)
+            if waited > 2 * ACK_SECONDS and now - self._said > SAY_SECONDS and not self._holds:
+                self._said = now
+                logger.warning(
+                    "%s: JetStream has not answered for %.0f s; %d records wait. The server's log "
+                    "may tell why: a full disk, a stream without a leader",
+                    *(record.subject, waited, self.size),
+                )
 
     def _notify(self) -> None:
         if self._changed is not None and not self._changed.done():
@@ -408,3 +548,8 @@ class Publisher:
         if self._changed is None or self._changed.done():
             self._changed = self._loop.create_future()
         await asyncio.shield(self._changed)
+
+
+def _topic(subject: str) -> str:
+    """Return the part of a subject that all partitions of a topic share."""
+    return ".".join(subject.split(".", 2)[:2])

@@ -13,16 +13,27 @@ import nats.js.errors
 from nats.aio.client import Client
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, ReplayPolicy
 
-from .errors import AccessDenied
+from .errors import AccessDenied, BridgeError, TopicGone
 from .internals import subscribe_raw, unsubscribe_raw, write
 from .layout import parse_headers
 from .records import split_delivery
+from .refusals import STREAM_NOT_FOUND
+from .topics import identity_of
 
 logger = logging.getLogger(__name__)
 
 BATCH: Final = 256
 """Records that a reader holds or has asked for at most."""
-BATCH_BYTES: Final = 4 * 1024 * 1024
+FIRST: Final = 16
+"""Records that a new reader asks for; then twice as many each time. So streams get something of
+every partition before they have a backlog of one."""
+BATCH_BYTES: Final = 1024 * 1024
+"""Bytes that a reader asks for at once, and that it holds before it asks for no more.
+
+Of larger records it asks for one at a time.
+"""
+GONE_SECONDS: Final = 10.0
+"""How long a stream must be missing before it counts as deleted."""
 EXPIRE_SECONDS: Final = 30
 HEARTBEAT_SECONDS: Final = 5
 SILENCE_SECONDS: Final = 2.5 * HEARTBEAT_SECONDS
@@ -61,6 +72,9 @@ class Reader:
         filter_subject: str,
         start: int,
         wake: Callable[[], None],
+        *,
+        identity: str | None = None,
+        on_gone: Callable[[BridgeError], None] | None = None,
     ) -> None:
         self.client = client
         self.stream = stream
@@ -73,12 +87,19 @@ class Reader:
         self.caught_up = False
         """Whether everything that was there at the last word from the server has arrived."""
         self._wake = wake
+        self._identity = identity
+        """Of the stream that we read from: another one under its name must not go unnoticed."""
+        self._on_gone = on_gone
+        self._missing_since: float | None = None
+        self._held = 0
+        self._large = False
         self._consumer = ""
         self._token = b""
         self._inbox = ""
         self._subscription = 0
         self._number = 0
         self._asked = 0
+        self._window = FIRST
         self._pulls = 0
         self._heard = 0.0
         self._broken = asyncio.Event()
@@ -98,12 +119,18 @@ class Reader:
             await asyncio.wait([self._task])
         await self._discard()
 
+    @property
+    def front(self) -> int:
+        """How large the next record's value is; 0 if none has arrived."""
+        return len(self.buffer[0].payload) if self.buffer else 0
+
     def take(self) -> Delivered | None:
         """Return the next record, or None if none has arrived."""
         if not self.buffer:
             return None
         record = self.buffer.popleft()
-        if self._asked <= BATCH // 2:
+        self._held -= len(record.payload) + len(record.header)
+        if self._asked <= self._window // 2:
             self._pull()
         return record
 
@@ -111,9 +138,15 @@ class Reader:
         """Return all records that have arrived."""
         records = list(self.buffer)
         self.buffer.clear()
-        if self._asked <= BATCH // 2:
+        self._held = 0
+        if self._asked <= self._window // 2:
             self._pull()
         return records
+
+    def put_back(self, *records: Delivered) -> None:
+        """Undo the last `take` or `take_all`."""
+        self.buffer.extendleft(reversed(records))
+        self._held += sum(len(record.payload) + len(record.header) for record in records)
 
     def restart(self) -> None:
         """Make the consumer anew: the connection was interrupted."""
@@ -127,12 +160,26 @@ class Reader:
 
     async def _run(self) -> None:
         pause = 0.05
-        while True:
+        again = False
+        # In Python 3.11 `wait_for`, which nats-py uses, can swallow a cancellation.
+        while not self._closed:
             self._broken.clear()
             try:
+                if again:
+                    await self._check_identity()
+                again = True
                 await self._create()
                 pause = 0.05
-                await self._broken.wait()
+                self._missing_since = None
+                if not self._closed:
+                    await self._broken.wait()
+            except TopicGone as exc:
+                self._gone(exc)
+                pause = 2.0
+            except nats.js.errors.NotFoundError as exc:
+                logger.info("%s: %s; looking again", self.filter, exc.description)
+                self._missing(exc)
+                pause = 0.5
             except (nats.errors.Error, TimeoutError, AccessDenied) as exc:
                 # Also a stream that is not there at the moment: elections, restarts.
                 log = logger.info if pause < 1.0 else logger.warning
@@ -143,6 +190,27 @@ class Reader:
                 pause = 2.0
             await self._discard()
             await asyncio.sleep(pause)
+
+    async def _check_identity(self) -> None:
+        """Raise TopicGone if the stream is not the one we have read from so far."""
+        if self._identity is None:
+            return
+        info = await self.client.jetstream().stream_info(self.stream)
+        if identity_of(info) != self._identity:
+            raise TopicGone.of(self.stream)
+
+    def _missing(self, error: nats.js.errors.NotFoundError) -> None:
+        now = asyncio.get_running_loop().time()
+        if error.err_code == STREAM_NOT_FOUND and self._missing_since is None:
+            self._missing_since = now
+        elif self._missing_since is not None and now - self._missing_since > GONE_SECONDS:
+            self._gone(TopicGone.of(self.stream))
+
+    def _gone(self, error: TopicGone) -> None:
+        logger.error("%s", error)
+        if self._on_gone is not None:
+            on_gone, self._on_gone = self._on_gone, None
+            on_gone(error)
 
     async def _create(self) -> None:
         client = self.client
@@ -167,6 +235,7 @@ class Reader:
         self._token = name.encode()
         self._number = 0
         self._asked = 0
+        self._window = FIRST
         self.caught_up = not info.num_pending
         self._pull()
         self._wake()
@@ -185,14 +254,20 @@ class Reader:
             await unsubscribe_raw(self.client, number)
 
     def _pull(self) -> None:
-        room = BATCH - len(self.buffer) - self._asked
-        if room < BATCH // 4 or not self._consumer or self._closed:
+        window = self._window
+        room = window - len(self.buffer) - self._asked
+        if room < window // 4 or self._held >= BATCH_BYTES or not self._consumer or self._closed:
             return
+        bound = {"batch": room, "max_bytes": BATCH_BYTES}
+        if self._large:
+            if self._asked or self.buffer:
+                return
+            room = 1
+            bound = {"batch": room}
         self._pulls += 1
         request = json.dumps(
-            {
-                "batch": room,
-                "max_bytes": max(BATCH_BYTES, 2 * self.client.max_payload),
+            bound
+            | {
                 "expires": EXPIRE_SECONDS * 1_000_000_000,
                 "idle_heartbeat": HEARTBEAT_SECONDS * 1_000_000_000,
             }
@@ -201,6 +276,7 @@ class Reader:
         sent = write(self.client, b"%b %d\r\n%b\r\n" % (command.encode(), len(request), request))
         if sent:
             self._asked += room
+            self._window = min(2 * window, BATCH)
             self._heard = self._loop.time()
 
     def _on_message(self, subject: bytes, reply: bytes, header: bytes, payload: bytes) -> None:
@@ -223,7 +299,9 @@ class Reader:
         self.buffer.append(
             Delivered(subject, sequence, nanoseconds / 1_000_000_000, header, payload)
         )
-        if self._asked <= BATCH // 2:
+        self._held += len(payload) + len(header)
+        self._large = False
+        if self._asked <= self._window // 2:
             self._pull()
         self._wake()
 
@@ -234,6 +312,11 @@ class Reader:
             return
         if status == "408" or "MaxBytes" in description or "Batch Completed" in description:
             self._asked -= int(fields.get("Nats-Pending-Messages", self._asked))
+            if (
+                int(fields.get("Nats-Pending-Bytes", 0)) >= BATCH_BYTES
+                and "MaxBytes" in description
+            ):
+                self._large = True  # not even one record fitted
             self._pull()
         else:
             logger.info("%s: %s %s; reading on", self.filter, status, description)

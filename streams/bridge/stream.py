@@ -39,9 +39,15 @@ class Stream(faust.Stream[T]):
         started_here = await self.maybe_start()
         events = compiled(self)
         queue = self.channel.queue if isinstance(self.channel, ChannelT) else None
+        producer: Any = self.app.producer
+        waiting = producer.waiting
         count = 0
         try:
             while not self.should_stop:
+                if waiting:
+                    # What agents send without waiting for it, changes of tables for instance,
+                    # must not pile up: each event may bring any number of records.
+                    await producer.room()
                 acknowledge = self.enable_acks
                 count += 1
                 turn = count % TURN_EVERY == 0

@@ -7,11 +7,11 @@ of whoever declares its first topic.
 """
 
 import json
+import secrets
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-import nats.errors
 import nats.js.errors
 from nats.js import JetStreamContext
 from nats.js.api import (
@@ -22,7 +22,9 @@ from nats.js.api import (
     StreamInfo,
 )
 
+from .connection import patiently
 from .errors import ConfigurationError, TopicMismatch
+from .internals import client_of
 from .layout import (
     LIFETIME,
     ROLLUP,
@@ -33,6 +35,7 @@ from .layout import (
     stream_name,
     unescape,
 )
+from .refusals import WRONG_REVISION, explain
 
 _TOPIC: Final = "bridge.topic"
 _PREFIX: Final = "bridge.prefix"
@@ -41,10 +44,11 @@ _COMPACTED: Final = "bridge.compacted"
 _KEY_IN_SUBJECT: Final = "bridge.key_in_subject"
 _TOMBSTONE_AGE: Final = "bridge.tombstone_age"
 _OWNER: Final = "bridge.owner"
+IDENTITY: Final = "bridge.id"
+"""Metadata that tells a stream from a later one with the same name."""
 
 _NAME_IN_USE: Final = 10058
 _SUBJECTS_OVERLAP: Final = 10065
-_WRONG_REVISION: Final = 10071
 
 TOMBSTONE_SECONDS: Final = 86_400
 """How long tombstones stay in a compacted topic, unless the topic says otherwise."""
@@ -100,6 +104,8 @@ class TopicInfo:
     stream: str
     """The name of its JetStream stream."""
     owner: str = ""
+    identity: str = ""
+    """Differs when the topic was deleted and created anew; empty if whoever made it gave none."""
     messages: int = 0
     bytes: int = 0
     first_offset: int = 0
@@ -169,8 +175,14 @@ def stream_config(spec: TopicSpec) -> StreamConfig:
             _KEY_IN_SUBJECT: _flag(spec.key_in_subject),
             _TOMBSTONE_AGE: repr(spec.tombstone_age),
             _OWNER: spec.owner,
+            IDENTITY: new_identity(),
         },
     )
+
+
+def new_identity() -> str:
+    """Return what tells a new stream from all others."""
+    return secrets.token_hex(4)
 
 
 def _flag(value: bool) -> str:
@@ -192,7 +204,7 @@ def shared_stream_config(spec: TopicSpec) -> StreamConfig:
         allow_msg_ttl=True,
         allow_rollup_hdrs=True,
         allow_atomic=True,
-        metadata={_PREFIX: spec.prefix},
+        metadata={_PREFIX: spec.prefix, IDENTITY: new_identity()},
     )
 
 
@@ -201,7 +213,7 @@ async def declare(js: JetStreamContext, spec: TopicSpec) -> TopicInfo:
 
     Idempotent, and safe when several processes do it at once. Limits of a topic that exists are
     left as they are, as Kafka does. A prefix whose topics share a stream gets its further topics
-    there too, whoever declares them.
+    there too, whoever declares them. Waits for as long as JetStream cannot answer.
 
     Raises TopicMismatch when a topic exists with other partitions or another layout,
     AccessDenied when the account may not create streams.
@@ -229,8 +241,9 @@ async def _add_stream(
     js: JetStreamContext, spec: TopicSpec, config: StreamConfig
 ) -> StreamInfo | None:
     """Create a stream; None if there is one of that name with another configuration."""
+    what = f"create topic {spec.topic!r}"
     try:
-        return await js.add_stream(config)
+        return await patiently(client_of(js), what, lambda: js.add_stream(config))
     except nats.js.errors.APIError as exc:
         if exc.err_code == _SUBJECTS_OVERLAP:
             raise TopicMismatch(
@@ -243,19 +256,18 @@ async def _add_stream(
                 )
             ) from exc
         if exc.err_code != _NAME_IN_USE:
-            raise ConfigurationError(f"topic {spec.topic!r}: {exc.description}") from exc
+            raise ConfigurationError(f"topic {spec.topic!r}: {explain(vars(exc))}") from exc
         return None  # somebody was faster
-    except nats.errors.TimeoutError as exc:
-        raise TimeoutError(f"topic {spec.topic!r} was not created in time") from exc
 
 
 async def _has_shared_stream(js: JetStreamContext, prefix: str) -> bool:
+    stream = shared_stream(prefix)
     try:
-        info = await js.stream_info(shared_stream(prefix))
+        info = await patiently(
+            client_of(js), f"look up the topics of {prefix!r}", lambda: js.stream_info(stream)
+        )
     except nats.js.errors.NotFoundError:
         return False
-    except nats.errors.TimeoutError as exc:
-        raise TimeoutError(f"the topics of {prefix!r} were not found in time") from exc
     return bool(info.config.allow_atomic)
 
 
@@ -270,18 +282,23 @@ async def _declare_shared(js: JetStreamContext, spec: TopicSpec) -> TopicInfo:
         "tombstone_age": spec.tombstone_age,
         "owner": spec.owner,
     }
+
+    async def describe_it() -> None:
+        try:
+            await js.publish(
+                description_subject(spec.prefix, spec.topic),
+                json.dumps(description).encode(),
+                stream=shared_stream(spec.prefix),
+                headers={"Nats-Expected-Last-Subject-Sequence": "0"},
+            )
+        except nats.js.errors.NoStreamResponseError as exc:
+            raise TimeoutError("the stream does not answer yet") from exc
+
     try:
-        await js.publish(
-            description_subject(spec.prefix, spec.topic),
-            json.dumps(description).encode(),
-            stream=shared_stream(spec.prefix),
-            headers={"Nats-Expected-Last-Subject-Sequence": "0"},
-        )
+        await patiently(client_of(js), f"create topic {spec.topic!r}", describe_it)
     except nats.js.errors.APIError as exc:
-        if exc.err_code != _WRONG_REVISION:  # somebody was faster
-            raise ConfigurationError(f"topic {spec.topic!r}: {exc.description}") from exc
-    except nats.errors.TimeoutError as exc:
-        raise TimeoutError(f"topic {spec.topic!r} was not created in time") from exc
+        if exc.err_code != WRONG_REVISION:  # somebody was faster
+            raise ConfigurationError(f"topic {spec.topic!r}: {explain(vars(exc))}") from exc
     info = await lookup(js, spec.prefix, spec.topic)
     if info is None:
         raise TopicMismatch(f"topic {spec.topic!r} was removed while it was created")
@@ -312,13 +329,15 @@ def _verify(spec: TopicSpec, info: TopicInfo) -> None:
 
 
 async def lookup(js: JetStreamContext, prefix: str, topic: str) -> TopicInfo | None:
-    """Return the topic if it exists, else None."""
-    try:
-        return topic_info(await js.stream_info(stream_name(prefix, topic)))
-    except nats.js.errors.NotFoundError:
-        return await _lookup_shared(js, prefix, topic)
-    except nats.errors.TimeoutError as exc:
-        raise TimeoutError(f"topic {topic!r} was not found in time") from exc
+    """Return the topic if it exists, else None; waits for as long as JetStream cannot answer."""
+
+    async def find() -> TopicInfo | None:
+        try:
+            return topic_info(await js.stream_info(stream_name(prefix, topic)))
+        except nats.js.errors.NotFoundError:
+            return await _lookup_shared(js, prefix, topic)
+
+    return await patiently(client_of(js), f"look up topic {topic!r}", find)
 
 
 async def _lookup_shared(js: JetStreamContext, prefix: str, topic: str) -> TopicInfo | None:
@@ -328,8 +347,6 @@ async def _lookup_shared(js: JetStreamContext, prefix: str, topic: str) -> Topic
         message = await js.get_last_msg(stream, description_subject(prefix, topic))
     except nats.js.errors.NotFoundError:
         return None
-    except nats.errors.TimeoutError as exc:
-        raise TimeoutError(f"topic {topic!r} was not found in time") from exc
     return _described(prefix, topic, info, message.data or b"")
 
 
@@ -339,11 +356,17 @@ def _described(prefix: str, topic: str, info: StreamInfo, description: bytes) ->
         topic=topic,
         prefix=prefix,
         stream=shared_stream(prefix),
+        identity=identity_of(info),
         first_offset=info.state.first_seq,
         last_offset=info.state.last_seq,
         created=_created(info),
         **said,
     )
+
+
+def identity_of(info: StreamInfo) -> str:
+    """Return what tells a stream from a later one with the same name; empty if nothing does."""
+    return (info.config.metadata or {}).get(IDENTITY, "")
 
 
 def _created(info: StreamInfo) -> str:
@@ -364,6 +387,7 @@ def topic_info(info: StreamInfo) -> TopicInfo | None:
         key_in_subject=metadata[_KEY_IN_SUBJECT] == "true",
         stream=name,
         owner=metadata.get(_OWNER, ""),
+        identity=identity_of(info),
         messages=info.state.messages,
         bytes=info.state.bytes,
         first_offset=info.state.first_seq,

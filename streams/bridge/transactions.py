@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from faust.transport import consumer as faust_consumer
 from faust.types import TP
 
-from .bucket import WRONG_REVISION
+from .connection import SAY_SECONDS
 from .errors import BatchRefused, BridgeError, Fenced, SendFailed
 from .inputs import Input, Output
 from .layout import Place
 from .publisher import BatchRecord
+from .refusals import BEING_WRITTEN, WRONG_REVISION
 
 if TYPE_CHECKING:
     from .consumer import Consumer
@@ -30,9 +31,12 @@ BYTES_MAX: Final = 8 * 1024 * 1024
 PENDING_MAX: Final = 4_096
 """Outputs not stored yet above which no more input is handed on."""
 
+PAUSE_SECONDS: Final = 0.1
+PAUSE_MAX_SECONDS: Final = 1.0
+
 _INCOMPLETE: Final = 10176
 _DUPLICATE: Final = 10201
-_UNCERTAIN: Final = (*WRONG_REVISION, _INCOMPLETE, 10158)
+_UNCERTAIN: Final = (WRONG_REVISION, BEING_WRITTEN, _INCOMPLETE)
 
 
 @dataclass
@@ -181,6 +185,9 @@ class TransactionManager(faust_consumer.TransactionManager):
     async def _store_batch(self, batch: _Batch) -> None:
         outputs = _last_of_each(batch.outputs)
         explain = False
+        pause = PAUSE_SECONDS
+        began = asyncio.get_running_loop().time()
+        said = began
         while True:
             places = {Place(*tp): offset for tp, offset in batch.offsets.items()}
             records: list[BatchRecord] = [
@@ -195,10 +202,10 @@ class TransactionManager(faust_consumer.TransactionManager):
                     continue
                 if not exc.may_pass and exc.code not in _UNCERTAIN:
                     raise SendFailed(f"a transaction was refused: {exc}") from exc
-                logger.info("transaction: %s; trying again", exc)
+                reason = str(exc)
                 explain = exc.code == _INCOMPLETE
             except TimeoutError as exc:
-                logger.info("transaction: %s; looking whether it is stored", exc or "no answer")
+                reason = str(exc) or "no answer"
             else:
                 self._stored(batch, outputs, places, last - len(records) + 1)
                 return
@@ -206,7 +213,14 @@ class TransactionManager(faust_consumer.TransactionManager):
             if first is not None:
                 self._stored(batch, outputs, places, first)
                 return
-            await asyncio.sleep(0.1)
+            now = asyncio.get_running_loop().time()
+            if now - said > SAY_SECONDS:
+                said = now
+                logger.warning(
+                    "transaction: not stored for %.0f s: %s; trying again", now - began, reason
+                )
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, PAUSE_MAX_SECONDS)
 
     async def _find(self, places: Mapping[Place, int]) -> int | None:
         """Return the sequence of a batch's first record if it is stored after all."""
@@ -250,9 +264,11 @@ class TransactionManager(faust_consumer.TransactionManager):
             try:
                 await self.link.publisher.publish_batch([record])
             except BatchRefused as exc:
-                return exc.code == _DUPLICATE
+                if not exc.may_pass:
+                    return exc.code == _DUPLICATE
             except TimeoutError:
-                await asyncio.sleep(0.1)
+                pass
+            await asyncio.sleep(PAUSE_MAX_SECONDS)
 
     @property
     def _offsets(self) -> "Offsets":

@@ -228,10 +228,11 @@ async def test_turns_do_not_open_new_http_clients(server: Server, model: Model) 
 
 
 async def test_questions_at_once_share_the_pool(server: Server, model: Model) -> None:
-    await asyncio.gather(*(ask(model, str(number)) for number in range(8)))
-    before = len(server.connections)
-    await asyncio.gather(*(ask(model, str(number)) for number in range(8)))
-    assert len(server.connections) == before <= 8
+    for _ in range(4):
+        await asyncio.gather(*(ask(model, str(number)) for number in range(8)))
+    # How many of the first eight overlap is up to the machine; none needs a ninth connection.
+    assert len(server.requests) == 32
+    assert len(server.connections) <= 8
 
 
 async def test_a_closed_model_leaves_nothing_open_and_can_start_again(server: Server) -> None:

@@ -55,18 +55,22 @@ def make_app() -> faust.App:
 
 
 class OnTheBridge:
-    """This contestant, in four kinds."""
+    """This contestant: both guarantees, with a table and without; and in exactly-once's layout."""
 
     ours = True
 
-    def __init__(self, guarantee: str, *, table: bool) -> None:
+    def __init__(self, guarantee: str, *, table: bool, shared: bool = False) -> None:
         self.guarantee = guarantee
         self.table = table
+        self.shared = shared
         self.name = {"at_least_once": "bridge", "exactly_once": "exactly-once"}[guarantee]
         self.says = f"Faust on the bridge, {guarantee}"
         if table:
             self.name += "-table"
             self.says += ", the agent in the middle counts in a table"
+        if shared:
+            self.name += "-shared"
+            self.says += ", all topics in one stream as exactly_once has them"
 
     def command(self) -> list[str]:
         """Return the arguments to `python` that run the worker."""
@@ -77,7 +81,10 @@ class OnTheBridge:
         return {"GUARANTEE": self.guarantee, "TABLE": "1" if self.table else ""}
 
     async def prepare(self, client: Client) -> None:
-        """Make nothing: the worker declares its topics."""
+        """Make nothing but the layout: the worker declares its topics."""
+        if self.shared:
+            spec = topics.TopicSpec("hop0", PARTITIONS, prefix=PREFIX, shared=True)
+            await topics.declare(client.jetstream(), spec)
 
     def input(self, number: int) -> Input:
         """Return message `number` for the first topic."""

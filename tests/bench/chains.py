@@ -27,6 +27,7 @@ from tests.bench.worker import Worker, WorkerEnded
 CONTESTANTS: tuple[Contestant, ...] = (
     OnTheBridge("at_least_once", table=False),
     OnTheBridge("at_least_once", table=True),
+    OnTheBridge("at_least_once", table=True, shared=True),
     OnTheBridge("exactly_once", table=False),
     OnTheBridge("exactly_once", table=True),
     OnFastStream(checked=True),

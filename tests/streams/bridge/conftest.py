@@ -18,6 +18,7 @@ from nats.aio.client import Client
 from mocks.servers import NatsServer
 from streams.bridge.connection import connect, parse_url
 
+from .book import Book
 from .feed import Feed
 from .waiting import DEADLINE, until
 
@@ -103,10 +104,12 @@ async def running(app: Any) -> AsyncIterator[Any]:
 
 
 class Worker:
-    """A Faust worker in a process of its own: a module beside this file, by default `chain.py`."""
+    """A Faust worker in a process of its own: one of the modules beside this file."""
 
     def __init__(self, env: dict[str, str], log: Path, module: str = "chain") -> None:
         self.log = log
+        self.asked = False
+        """Whether it has been asked to end."""
         with log.open("ab") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *self.command(module)],
@@ -126,6 +129,7 @@ class Worker:
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
+        self.asked = self.asked or number == signal.SIGTERM
 
     def kill(self) -> None:
         self.process.kill()
@@ -134,19 +138,24 @@ class Worker:
     def stop(self) -> int:
         """Ask it to end, and return its exit status."""
         self.process.send_signal(signal.SIGCONT)
-        self.process.terminate()
+        if not self.asked:  # Python itself ends at once when it is asked again at its very end
+            self.process.terminate()
         return self.process.wait(DEADLINE)
+
+
+Start = Callable[..., Worker]
 
 
 @pytest.fixture
 def start_worker(prefix: str, nats_url: str, tmp_path: Path) -> Iterator[Callable[..., Worker]]:
-    """Start chain workers that end with the test, whatever happens."""
+    """Start workers that end with the test, whatever happens."""
     workers: list[Worker] = []
 
-    def start(url: str = "", module: str = "chain", **env: str) -> Worker:
+    def start(url: str = "", *, module: str = "chain", **env: str) -> Worker:
         number = len(workers)
         settings = {
-            "BROKER": f"{url or nats_url}?prefix={prefix}&drain=1",
+            "BROKER": f"{url or nats_url}?prefix={prefix}&drain={env.get('DRAIN', '1')}"
+            f"{env.get('OPTIONS', '')}",
             "DATADIR": str(tmp_path / env.get("DATA", "data")),
             **env,
         }
@@ -166,3 +175,27 @@ async def feed(client: Client, prefix: str) -> AsyncIterator[Feed]:
     await feed.start()
     yield feed
     await feed.publisher.stop()
+
+
+@pytest.fixture
+async def book(client: Client, prefix: str, tmp_path: Path) -> AsyncIterator[Book]:
+    """What the ledger's workers write, and work for them."""
+    book = Book(client, prefix, tmp_path / "ledger")
+    yield book
+    await book.close()
+
+
+@pytest.fixture
+def start(start_worker: Callable[..., Worker], tmp_path: Path) -> Callable[..., Worker]:
+    """Start a worker that writes into the ledger; by its name."""
+
+    def start(name: str, *, url: str = "", module: str = "ledger", **env: str) -> Worker:
+        settings = {"NAME": name, "DATA": name, "LEDGER": str(tmp_path / "ledger")}
+        return start_worker(url, module=module, **(settings | env))
+
+    return start
+
+
+async def exit_statuses(*workers: Worker) -> list[int]:
+    """Ask workers to end, all at once, and return their exit statuses."""
+    return list(await asyncio.gather(*(asyncio.to_thread(worker.stop) for worker in workers)))

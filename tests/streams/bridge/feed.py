@@ -1,8 +1,15 @@
 """Numbered records for the chain of `chain.py`, and a look at what became of them."""
 
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
 from nats.aio.client import Client
 
-from streams.bridge.layout import encode_headers, partition_for, subject
+from streams.bridge.bucket import Bucket
+from streams.bridge.connection import connect, parse_url
+from streams.bridge.layout import MESSAGE_ID, encode_headers, partition_for, subject
 from streams.bridge.publisher import Publisher
 from streams.bridge.records import Record, decode
 from streams.bridge.topics import TopicSpec, declare, describe, lookup
@@ -22,8 +29,9 @@ class Feed:
         self.publisher = Publisher(client)
         self.sent = 0
 
-    async def start(self) -> None:
-        spec = TopicSpec("first", PARTITIONS, prefix=self.prefix, shared=self.shared)
+    async def start(self, **options: Any) -> None:
+        """Declare the first topic, with more options of a `TopicSpec` if need be."""
+        spec = TopicSpec("first", PARTITIONS, prefix=self.prefix, shared=self.shared, **options)
         await declare(self.client.jetstream(), spec)
         await self.publisher.start()
 
@@ -31,13 +39,27 @@ class Feed:
         for number in range(self.sent, self.sent + count):
             key, value = b"key%d" % (number % 40), b"%d." % number
             where = subject(self.prefix, "first", partition_for(key, PARTITIONS))
-            self.publisher.publish(where, value, encode_headers(key, value))
+            headers = encode_headers(key, value) | {MESSAGE_ID: f"fed-{number}"}
+            self.publisher.publish(where, value, headers)
         self.sent += count
         await self.publisher.flush()
 
     async def count(self, topic: str) -> int:
+        info = await lookup(self.client.jetstream(), self.prefix, topic)
+        if info is None or not info.shared:
+            return 0 if info is None else info.messages
         topics = await describe(self.client.jetstream(), self.prefix)
         return sum(info.messages for info in topics if info.topic == topic)
+
+    async def committed(self) -> bool:
+        """Say whether the chain has committed an offset of every partition of its first topic."""
+        bucket = Bucket(self.client, f"{self.prefix}-groups")
+        keys = [f"offset.chain.first.{number}" for number in range(PARTITIONS)]
+        entries = [await bucket.get(key) for key in keys]
+        return all(
+            entry is not None and entry.value and json.loads(entry.value)["offset"]
+            for entry in entries
+        )
 
     async def arrived(self, topic: str, least: int) -> None:
         """Wait until a topic holds `least` records."""
@@ -48,11 +70,12 @@ class Feed:
         await until(enough, f"{least} records in {topic}", deadline=60)
 
     async def values(self, topic: str) -> list[Record]:
-        """Return all records that a topic holds."""
+        """Return all records that a topic holds; none if it is not there."""
         info = await lookup(self.client.jetstream(), self.prefix, topic)
-        assert info is not None
-        count = await self.count(topic)
         found: list[Record] = []
+        if info is None:
+            return found
+        count = await self.count(topic)
         subscription = await self.client.jetstream().subscribe(
             f"{self.prefix}.{topic}.>", ordered_consumer=True, stream=info.stream
         )
@@ -70,6 +93,10 @@ class Feed:
         for topic, suffix in (("second", b"1"), ("third", b"12")):
             values = [record.value for record in await self.values(topic)]
             assert sorted(values, key=str) == sorted((v + suffix for v in wanted), key=str), topic
+        counted = [
+            (record.value or b"").partition(b":")[0] for record in await self.values("counted")
+        ]
+        assert sorted(counted) == sorted(value + b"12" for value in wanted)
         keys = {record.key for record in await self.values("chain-seen-changelog")}
         assert keys == {value + b"1" for value in wanted}
 
@@ -85,3 +112,22 @@ class Feed:
         assert sorted(values) == sorted(b"%d.12" % number for number in range(self.sent))
         for key, numbers in counts.items():
             assert numbers == list(range(1, len(numbers) + 1)), (key, numbers)
+
+
+@contextlib.asynccontextmanager
+async def feeding(
+    url: str, prefix: str, *, shared: bool = False, **options: Any
+) -> AsyncIterator[Feed]:
+    """Feed a chain over a connection that may be interrupted."""
+
+    async def reconnected() -> None:
+        chain.publisher.send_again()
+
+    client = await connect(parse_url(url), name="test", on_reconnect=reconnected)
+    chain = Feed(client, prefix, shared=shared)
+    try:
+        await chain.start(**options)
+        yield chain
+    finally:
+        await chain.publisher.stop()
+        await client.close()

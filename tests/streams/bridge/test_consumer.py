@@ -239,15 +239,18 @@ async def test_outputs_are_named_after_their_input_unless_the_sender_names_them(
         assert again == await (await inbox.send(value=b"y", headers={"Nats-Msg-Id": b"once"}))
         await until(lambda: app.consumer._n_acked == 2)
     ids = {record.value: record.message_id for record in await records(client, prefix, "out")}
+    topic = await lookup(client.jetstream(), prefix, "in")
+    assert topic is not None
+    place = f"app/a/in/{topic.identity}/0"
     assert ids == {
-        b"x1": "app/a/in/0/1/out/1",
-        b"x2": "app/a/in/0/1/out/2",
+        b"x1": f"{place}/1/out/1",
+        b"x2": f"{place}/1/out/2",
         b"xb": "chosen",
-        b"y1": "app/a/in/0/2/out/1",
-        b"y2": "app/a/in/0/2/out/2",
+        b"y1": f"{place}/2/out/1",
+        b"y2": f"{place}/2/out/2",
     }
     others = [record.message_id for record in await records(client, prefix, "other")]
-    assert others == ["app/a/in/0/1/other/1", "app/a/in/0/2/other/1"]
+    assert others == [f"{place}/1/other/1", f"{place}/2/other/1"]
 
 
 async def test_stopping_ends_without_a_server(own_server: NatsServer, new_app: NewApp) -> None:

@@ -1,6 +1,7 @@
 """Nothing is lost and nothing done twice, whoever is killed: workers and servers in processes."""
 
 import asyncio
+import random
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +10,10 @@ import pytest
 from nats.aio.client import Client
 
 from mocks.servers import NatsServer
-from streams.bridge.connection import connect, parse_url
 from streams.bridge.topics import TopicSpec, declare
 
 from .conftest import Worker, until
-from .feed import PARTITIONS, Feed
+from .feed import PARTITIONS, Feed, feeding
 
 pytestmark = pytest.mark.faults
 
@@ -36,26 +36,39 @@ async def test_a_worker_killed_with_work_in_flight(
     assert worker.stop() == 0
 
 
-async def test_a_server_killed_under_a_worker(
-    own_server: NatsServer, prefix: str, start_worker: StartWorker
+async def test_workers_killed_at_random_lose_nothing_and_send_nothing_twice(
+    feed: Feed, start_worker: StartWorker
 ) -> None:
-    async def reconnected() -> None:
-        chain.publisher.send_again()
+    chance = random.Random(7)
+    workers = {name: start_worker(DATA=name, CONCURRENCY="2") for name in "ab"}
+    await until(lambda: all("Worker ready" in one.output for one in workers.values()), "both ready")
+    for _ in range(5):
+        await feed.send(700)
+        await asyncio.sleep(chance.uniform(0.05, 0.8))
+        victim = chance.choice("ab")
+        workers[victim].kill()
+        workers[victim] = start_worker(DATA=victim, CONCURRENCY="2")
+    await feed.check()
+    assert [worker.stop() for worker in workers.values()] == [0, 0]
 
-    client = await connect(parse_url(own_server.url), name="test", on_reconnect=reconnected)
-    chain = Feed(client, prefix)
-    await chain.start()
-    worker = start_worker(own_server.url)
-    await chain.send(500)
-    await chain.arrived("third", 100)
-    for _ in range(2):
-        own_server.kill()
-        own_server.start()
-        await chain.send(500)
-    await chain.check()
-    assert worker.stop() == 0
-    await chain.publisher.stop()
-    await client.close()
+
+@pytest.mark.parametrize("guarantee", ["at_least_once", "exactly_once"])
+async def test_a_server_killed_under_a_worker(
+    own_server: NatsServer, prefix: str, start_worker: StartWorker, guarantee: str
+) -> None:
+    exact = guarantee == "exactly_once"
+    async with feeding(own_server.url, prefix, shared=exact) as feed:
+        worker = start_worker(own_server.url, GUARANTEE=guarantee)
+        await feed.send(500)
+        await feed.arrived("third", 100)
+        for _ in range(2):
+            own_server.kill()
+            own_server.start()
+            await feed.send(500)
+        await feed.check()
+        if exact:
+            await feed.check_counts()
+        assert worker.stop() == 0
 
 
 async def test_what_an_agent_has_not_finished_when_its_worker_ends_is_done_again(

@@ -5,6 +5,7 @@ import inspect
 import io
 import itertools
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import faust.app.base
@@ -18,24 +19,31 @@ import faust.transport.conductor
 import faust.transport.consumer
 import nats.aio.client
 import nats.aio.subscription
+import nats.aio.transport
 import nats.protocol.parser
 import pytest
+from faust.types import TP, StreamT
 from faust.utils.terminal import Spinner, SpinnerHandler
 from hypothesis import given
 from hypothesis import strategies as st
 from nats.aio.client import Client
 
+from mocks.servers import NatsServer
+from streams.bridge.connection import connect, parse_url
 from streams.bridge.internals import (
     FastParser,
+    client_of,
+    guard_streams,
     quiet_sends,
     step,
     subscribe_raw,
+    unsent,
     unsubscribe_raw,
     write,
 )
 from streams.bridge.layout import parse_headers
 
-from .conftest import until
+from .conftest import running, until
 
 
 class Recorder:
@@ -134,6 +142,24 @@ async def test_an_error_in_a_raw_handler_does_not_end_the_connection(
     await unsubscribe_raw(client, number)
 
 
+async def test_a_server_that_reads_nothing_is_left_at_once_for_another(
+    own_server: NatsServer, nats_url: str
+) -> None:
+    client = await connect(parse_url(own_server.url), name="test")
+    assert client_of(client.jetstream()) is client
+    assert unsent(client) == 0
+    own_server.pause()
+    for _ in range(20):
+        assert write(client, b"PUB x 1000000\r\n%b\r\n" % bytes(1_000_000))
+    assert unsent(client) > 1_000_000
+    client.set_server_pool([nats_url])
+    await client.force_reconnect()
+    await until(lambda: client.connected_url is not None)
+    assert client.connected_url is not None
+    assert client.connected_url.geturl() == nats_url
+    await client.close()
+
+
 def test_status_lines_are_headers_too() -> None:
     raw = b"NATS/1.0 408 Request Timeout\r\nNats-Pending-Messages: 3\r\n\r\n"
     assert parse_headers(raw) == {
@@ -173,6 +199,30 @@ async def test_stepping_a_coroutine() -> None:
         await task
 
 
+async def test_streams_begin_with_nothing_while_they_must_not(
+    new_app: Callable[..., Any],
+) -> None:
+    app = new_app()
+    topic = app.topic("in", value_type=int, partitions=1)
+    got: list[int] = []
+    allowed = False
+
+    @app.agent(topic)  # type: ignore[untyped-decorator]
+    async def agent(stream: StreamT[Any]) -> None:
+        async for value in stream:
+            got.append(value)
+
+    async with running(app):
+        guard_streams(app, lambda: allowed)
+        await topic.send(value=1)
+        await until(lambda: app.consumer._positions.get(TP("in", 0)) == 2, "handed on")
+        await asyncio.sleep(0.1)
+        allowed = True
+        await topic.send(value=2)
+        await until(lambda: got)
+    assert got == [2]
+
+
 def source(thing: Any) -> str:
     return inspect.getsource(thing)
 
@@ -186,6 +236,9 @@ def test_what_we_replace_in_nats_py_is_still_there() -> None:
         "self._connect_command()"
     )
     assert "_connect_command" not in vars(client)
+    assert "create_task(self._attempt_reconnect())" in source(client._process_op_err)
+    assert "_transport.wait_closed()" in source(nats.aio.client.Client._attempt_reconnect)
+    assert "_io_writer" in source(nats.aio.transport.TcpTransport)
     assert "self._sid += 1" in source(nats.aio.client.Client.subscribe)
     assert "self._ps.parse" in source(nats.aio.client.Client._read_loop)
     assert "self.buf = bytearray()" in source(nats.protocol.parser.Parser.reset)

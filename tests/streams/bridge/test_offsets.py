@@ -67,3 +67,13 @@ async def test_an_own_write_whose_answer_was_lost_does_not_fence(bucket: Bucket)
     await bucket.put(offsets.key(PLACE), entry.value.replace(b"null", b"3"))
     await offsets.commit({PLACE: 9})
     assert await Offsets(bucket, "g", "you").claim([PLACE], 5) == {PLACE: 9}
+
+
+async def test_offsets_of_a_topic_that_was_deleted_do_not_count_for_the_next(
+    bucket: Bucket,
+) -> None:
+    old, new = Offsets(bucket, "g", "1", lambda topic: "id1"), Offsets(bucket, "g", "2", str.upper)
+    assert await old.claim([PLACE], 1) == {PLACE: None}
+    await old.commit({PLACE: 17})
+    assert await new.claim([PLACE], 2) == {PLACE: 1}
+    assert await new.claim([PLACE], 3) == {PLACE: 1}

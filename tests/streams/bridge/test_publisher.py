@@ -8,9 +8,9 @@ from nats.aio.client import Client
 
 from mocks.servers import NatsServer
 from streams.bridge.connection import connect, parse_url
-from streams.bridge.errors import AccessDenied, BridgeError, Fenced, SendFailed
+from streams.bridge.errors import AccessDenied, BridgeError, Fenced, SendFailed, TopicGone
 from streams.bridge.layout import subject
-from streams.bridge.publisher import Publisher
+from streams.bridge.publisher import BYTES, Publisher
 from streams.bridge.rights import Right
 from streams.bridge.topics import TopicSpec, declare
 
@@ -128,14 +128,81 @@ async def test_a_killed_server_loses_nothing_in_flight(own_server: NatsServer, p
         for number in range(count):
             await sender.room()
             sender.publish(where, b"%d" % number, {"Nats-Msg-Id": str(number)})
+            if number == 500:
+                own_server.kill()
         await sender.flush()
 
     sending = asyncio.create_task(send(3000))
-    await until(lambda: sender.size > 50)
-    own_server.kill()
+    await until(lambda: not own_server.running)
     own_server.start()
     await asyncio.wait_for(sending, 30)
     assert (await client.jetstream().stream_info(topic.stream)).state.messages == 3000
+    await sender.stop()
+    await client.close()
+
+
+async def test_what_is_large_counts_by_its_bytes(
+    publisher: Publisher, client: Client, prefix: str
+) -> None:
+    await declare(client.jetstream(), TopicSpec("t", 1, prefix=prefix))
+    for _ in range(BYTES // 1_000_000 + 1):
+        assert not publisher.full
+        publisher.publish(subject(prefix, "t", 0), bytes(1_000_000), {})
+    assert publisher.full
+    await publisher.room()
+    await publisher.flush()
+    assert not publisher.full
+
+
+async def test_a_full_stream_gets_its_records_in_order_once_there_is_room(
+    publisher: Publisher, client: Client, prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    js = client.jetstream()
+    topic = await declare(js, TopicSpec("t", 1, prefix=prefix))
+    other = await declare(js, TopicSpec("other", 1, prefix=prefix))
+    config = (await js.stream_info(topic.stream)).config
+    await js.update_stream(config.evolve(discard="new", max_msgs=2))
+    futures = []
+    for number in range(20):
+        futures.append(publisher.publish(subject(prefix, "t", 0), b"%d" % number, {}))
+        await asyncio.sleep(0.05)  # some are refused before others are sent
+    assert await publisher.publish(subject(prefix, "other", 0), b"", {}) == 1, other
+    assert publisher.size == 18
+    await js.purge_stream(topic.stream)
+    await js.update_stream(config.evolve(discard="new", max_msgs=-1))
+    await publisher.flush()
+    assert [future.result() for future in futures] == list(range(1, 21))
+    assert caplog.text.count("raise its limit") == 1
+
+
+async def test_a_topic_that_is_gone_fails_after_a_while(
+    publisher: Publisher, client: Client, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.bridge.publisher.NOBODY_SECONDS", 0.5)
+    futures = [publisher.publish(subject(prefix, "gone", 0), b"", {}) for _ in range(3)]
+    for future in futures:
+        with pytest.raises(TopicGone, match=f"{prefix}--gone"):
+            await asyncio.wait_for(future, 10)
+    with pytest.raises(TopicGone):
+        await publisher.flush()
+
+
+async def test_what_was_in_flight_when_the_connection_broke_is_not_overtaken(
+    own_server: NatsServer, prefix: str
+) -> None:
+    client = await connect(parse_url(own_server.url), name="test")
+    sender = Publisher(client)
+    await sender.start()
+    await declare(client.jetstream(), TopicSpec("t", 1, prefix=prefix))
+    where = subject(prefix, "t", 0)
+    own_server.kill()
+    await until(lambda: not client.is_connected)
+    futures = [sender.publish(where, b"%d" % number, {}) for number in range(100)]
+    own_server.start()
+    await until(lambda: client.is_connected)
+    futures += [sender.publish(where, b"%d" % number, {}) for number in range(100, 200)]
+    await asyncio.wait_for(sender.flush(), 10)  # it finds out by itself that it must send again
+    assert [future.result() for future in futures] == list(range(1, 201))
     await sender.stop()
     await client.close()
 

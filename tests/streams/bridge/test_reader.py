@@ -1,6 +1,7 @@
 """A reader sees every record of its partition once and in order, whatever happens."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
@@ -8,9 +9,10 @@ from nats.aio.client import Client
 
 from mocks.servers import NatsServer
 from streams.bridge.connection import connect, parse_url
-from streams.bridge.layout import subject
+from streams.bridge.errors import BridgeError, TopicGone
+from streams.bridge.layout import stream_name, subject
 from streams.bridge.publisher import Publisher
-from streams.bridge.reader import BATCH, Reader
+from streams.bridge.reader import BATCH, BATCH_BYTES, Reader
 from streams.bridge.topics import TopicInfo, TopicSpec, declare
 
 from .conftest import until
@@ -107,6 +109,60 @@ async def test_large_records_pass(client: Client, prefix: str, publisher: Publis
     await reading.reader.close()
 
 
+async def test_large_records_are_bounded_by_their_bytes(
+    client: Client, prefix: str, publisher: Publisher
+) -> None:
+    topic = await declare(client.jetstream(), TopicSpec("large", 1, prefix=prefix))
+    sizes = [BATCH_BYTES // 4] * 40 + [2 * BATCH_BYTES] * 5 + [10] * 300
+    for size in sizes:
+        publisher.publish(subject(prefix, "large", 0), bytes(size), {})
+    await publisher.flush()
+    reading = Reading(client, topic)
+    most = 0
+    taken: list[int] = []
+    while len(taken) < len(sizes):
+        await asyncio.sleep(0.02)
+        most = max(most, sum(len(record.payload) for record in reading.reader.buffer))
+        if record := reading.reader.take():
+            taken.append(len(record.payload))
+        if len(taken) > 45:  # the small ones need no watching
+            while record := reading.reader.take():
+                taken.append(len(record.payload))
+    assert taken == sizes
+    assert most <= 5 * BATCH_BYTES
+    await reading.reader.close()
+
+
+async def test_a_stream_that_is_deleted_or_replaced_does_not_go_unnoticed(
+    client: Client, prefix: str, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.bridge.reader.GONE_SECONDS", 0.5)
+    js = client.jetstream()
+    errors: dict[str, list[BridgeError]] = {"deleted": [], "replaced": []}
+    readers = []
+    for name, told in errors.items():
+        topic = await declare(js, TopicSpec(name, 1, prefix=prefix))
+        reader = Reader(
+            *(client, topic.stream, topic.filter(0), 1, asyncio.Event().set),
+            identity=topic.identity,
+            on_gone=told.append,
+        )
+        reader.open()
+        readers.append(reader)
+        publisher.publish(subject(prefix, name, 0), b"", {})
+    await publisher.flush()
+    await until(lambda: all(reader.buffer for reader in readers))
+    for name in errors:
+        await js.delete_stream(stream_name(prefix, name))
+    await declare(js, TopicSpec("replaced", 1, prefix=prefix))
+    publisher.publish(subject(prefix, "replaced", 0), b"new", {})
+    await until(lambda: all(errors.values()))
+    assert all(isinstance(told[0], TopicGone) and len(told) == 1 for told in errors.values())
+    assert [[record.payload for record in reader.buffer] for reader in readers] == [[b""], [b""]]
+    for reader in readers:
+        await reader.close()
+
+
 async def test_reading_goes_on_after_a_server_was_killed(
     own_server: NatsServer, prefix: str
 ) -> None:
@@ -130,3 +186,18 @@ async def test_reading_goes_on_after_a_server_was_killed(
     await reading.reader.close()
     await publisher.stop()
     await client.close()
+
+
+async def test_closing_ends_though_a_cancellation_was_swallowed(
+    client: Client, topic: TopicInfo
+) -> None:
+    class Swallowing(Reader):
+        async def _create(self) -> None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await super()._create()
+                await asyncio.sleep(60)
+
+    reader = Swallowing(client, topic.stream, topic.filter(0), 1, lambda: None)
+    reader.open()
+    await until(lambda: reader._consumer)
+    await asyncio.wait_for(reader.close(), 10)

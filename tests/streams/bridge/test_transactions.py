@@ -1,17 +1,220 @@
 """Exactly once: outputs, changes of tables and offsets are stored together or not at all."""
+# Apps are made by a fixture without a type, as tests look into them.
+# mypy: disable-error-code="untyped-decorator"
 
 import asyncio
 import random
 import signal
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
+from faust.types import StreamT
 from nats.aio.client import Client
 
-from .conftest import Worker, until
+from streams.bridge import decode
+from streams.bridge.errors import TopicMismatch
+from streams.bridge.topics import TopicSpec, declare, describe, lookup
+
+from .conftest import Worker, running, until
 from .feed import Feed
 
+NewApp = Callable[..., Any]
 StartWorker = Callable[..., Worker]
+
+
+@pytest.fixture
+def new_exact(new_app: NewApp) -> NewApp:
+    """Make apps that process exactly once, as `faust worker` would run them."""
+
+    def make(name: str = "app", **settings: Any) -> Any:
+        app = new_app(name, processing_guarantee="exactly_once", **settings)
+        app.in_worker = True
+        return app
+
+    return make
+
+
+async def counts(client: Client, prefix: str) -> dict[str, int]:
+    """Return how many records each topic holds."""
+    return {info.topic: info.messages for info in await describe(client.jetstream(), prefix)}
+
+
+async def holds(client: Client, prefix: str, wanted: dict[str, int]) -> None:
+    """Wait until topics hold so many records."""
+
+    async def now() -> bool:
+        return wanted.items() <= (await counts(client, prefix)).items()
+
+    await until(now, str(wanted))
+
+
+async def values(client: Client, prefix: str, topic: str) -> list[bytes | None]:
+    """Return the values that a topic of the shared stream holds, in order."""
+    js = client.jetstream()
+    info = await lookup(js, prefix, topic)
+    assert info is not None
+    found = []
+    for sequence in range(1, info.last_offset + 1):
+        try:
+            message = await js.get_msg(info.stream, sequence)
+        except Exception:
+            continue
+        if (message.subject or "").startswith(f"{prefix}.{topic}."):
+            found.append(decode(message).value)
+    return found
+
+
+async def test_nothing_of_an_event_is_stored_before_it_is_finished(
+    new_exact: NewApp, client: Client, prefix: str
+) -> None:
+    app = new_exact()
+    inbox = app.topic("in", key_type=str, value_type=int, partitions=1)
+    outbox = app.topic("out", value_serializer="raw", partitions=1)
+    table = app.Table("seen", default=int, key_type=str, value_type=int, partitions=1)
+    gate = asyncio.Event()
+    told: list[Any] = []
+
+    @app.agent(inbox)
+    async def work(stream: StreamT[Any]) -> None:
+        async for key, value in stream.items():
+            for number in range(3):
+                told.append(await (await outbox.send(value=b"%d.%d" % (value, number))))
+                table[key] += 1
+            await gate.wait()
+
+    async with running(app):
+        await outbox.declare()
+        await inbox.send(key="a", value=7)
+        await until(lambda: len(told) == 3)
+        await asyncio.sleep(0.5)  # longer than the commit interval
+        assert [result.offset for result in told] == [-1, -1, -1]
+        before = await counts(client, prefix)
+        assert (before["out"], before["app-seen-changelog"]) == (0, 0)
+        gate.set()
+        await holds(client, prefix, {"out": 3, "app-seen-changelog": 1})
+        assert table["a"] == 3
+    assert await values(client, prefix, "out") == [b"7.0", b"7.1", b"7.2"]
+    assert await values(client, prefix, "app-seen-changelog") == [b"3"]
+
+
+async def test_what_no_event_sends_is_stored_at_once(
+    new_exact: NewApp, client: Client, prefix: str
+) -> None:
+    app = new_exact()
+    outbox = app.topic("out", value_serializer="raw", partitions=1, retention=60.0)
+
+    @app.agent(app.topic("in", partitions=1))
+    async def idle(stream: StreamT[Any]) -> None:
+        async for _ in stream:
+            pass
+
+    async with running(app):
+        await outbox.declare()
+        assert (await (await outbox.send(value=b"now"))).offset > 0
+        info = await lookup(client.jetstream(), prefix, "out")
+        assert info is not None
+        message = await client.jetstream().get_last_msg(info.stream, f"{prefix}.out.0")
+        assert (message.headers or {})["Nats-TTL"] == "60s"  # as the stream is others' too
+
+
+async def test_an_id_that_the_sender_has_chosen_is_stored_once(
+    new_exact: NewApp, client: Client, prefix: str
+) -> None:
+    app = new_exact()
+    inbox = app.topic("in", value_serializer="raw", partitions=1)
+    outbox = app.topic("out", value_serializer="raw", partitions=1)
+
+    @app.agent(inbox)
+    async def work(stream: StreamT[Any]) -> None:
+        async for value in stream:
+            await outbox.send(value=value, headers={"Nats-Msg-Id": b"the same"})
+            await outbox.send(value=value, headers={"Nats-Msg-Id": b"the same"})
+            await outbox.send(value=value + b"!")
+
+    async with running(app):
+        for number in range(3):
+            await inbox.send(value=b"%d" % number)
+            await holds(client, prefix, {"out": number + 2})
+    assert await values(client, prefix, "out") == [b"0", b"0!", b"1!", b"2!"]
+
+
+async def test_an_event_that_sends_too_much_ends_the_worker_and_leaves_nothing(
+    new_exact: NewApp, client: Client, prefix: str
+) -> None:
+    app = new_exact()
+    inbox = app.topic("in", value_type=int, partitions=1)
+    outbox = app.topic("out", value_serializer="raw", partitions=1)
+
+    @app.agent(inbox)
+    async def work(stream: StreamT[Any]) -> None:
+        async for count in stream:
+            for _ in range(count):
+                await outbox.send(value=b"x")
+
+    app.finalize()
+    await app.start()
+    await until(lambda: app.tables.recovery.completed.is_set())
+    await inbox.send(value=999)
+    await inbox.send(value=999)
+    await holds(client, prefix, {"out": 1998})
+    await inbox.send(value=1000)
+    await until(lambda: app.crashed, "it says that it cannot")
+    assert "999 fit into a transaction" in str(app.crash_reason)
+    await app.stop()
+    assert (await counts(client, prefix))["out"] == 1998
+
+
+async def test_apps_without_transactions_share_the_prefix(
+    new_app: NewApp, new_exact: NewApp, client: Client, prefix: str
+) -> None:
+    def words(app: Any) -> tuple[Any, Any]:
+        topic = app.topic("words", key_type=str, value_type=int)
+        table = app.Table("totals", default=int, key_type=str, value_type=int)
+
+        @app.agent(topic)
+        async def add(stream: StreamT[Any]) -> None:
+            async for key, value in stream.items():
+                table[key] = value
+
+        return topic, table
+
+    exact = new_exact("exact")
+
+    @exact.agent(exact.topic("questions", value_type=int), name="double")
+    async def double(stream: StreamT[Any]) -> Any:
+        async for value in stream:
+            yield value * 2
+
+    asking = new_app("exact")
+    asks = asking.agent(asking.topic("questions", value_type=int), name="double")(double.fun)
+    async with running(exact):
+        await asking.start_client()
+        assert await asyncio.wait_for(asks.ask(21), 20) == 42
+        await asking.stop()
+        usual = new_app("usual")
+        topic, table = words(usual)
+        async with running(usual):
+            for number in range(60):
+                await topic.send(key=f"k{number % 6}", value=number)
+            await until(lambda: sorted(table.values()) == list(range(54, 60)))
+        again = new_app("usual")
+        _, table = words(again)
+        async with running(again):
+            assert sorted(table.values()) == list(range(54, 60))
+    held = await counts(client, prefix)
+    assert held["words"] == 60
+    assert held["usual-totals-changelog"] == 6
+    assert [name for name in held if "reply" in name] == []  # it went with who asked
+
+
+async def test_a_prefix_with_streams_of_their_own_has_no_transactions(
+    client: Client, prefix: str
+) -> None:
+    js = client.jetstream()
+    await declare(js, TopicSpec("there", 1, prefix=prefix))
+    with pytest.raises(TopicMismatch, match="give the app another prefix"):
+        await declare(js, TopicSpec("in", 1, prefix=prefix, shared=True))
 
 
 @pytest.fixture

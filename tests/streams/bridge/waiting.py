@@ -1,4 +1,4 @@
-"""Waiting for what happens elsewhere."""
+"""Waiting for something to come true, here or in another process."""
 
 import asyncio
 import time

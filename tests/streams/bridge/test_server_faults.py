@@ -1,0 +1,32 @@
+"""A server that stands still: workers wait, and go on when it does."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from mocks.servers import NatsServer
+
+from .conftest import Worker
+from .feed import feeding
+
+pytestmark = pytest.mark.faults
+
+StartWorker = Callable[..., Worker]
+
+
+async def test_a_server_that_stands_still_for_longer_than_the_session(
+    own_server: NatsServer, prefix: str, start_worker: StartWorker
+) -> None:
+    async with feeding(own_server.url, prefix) as feed:
+        workers = [start_worker(own_server.url, DATA=name, SESSION="3") for name in ("a", "b")]
+        await feed.send(2000)
+        await feed.arrived("third", 200)
+        own_server.pause()
+        await asyncio.sleep(6)
+        own_server.resume()
+        await feed.send(500)
+        await feed.check()
+        for worker in workers:
+            assert "giving up all partitions" in worker.output
+            assert worker.stop() == 0
