@@ -464,6 +464,8 @@ class Producer(base.Producer):
             return self.link.unique_id()
         if message.sent is not None:
             return None  # what a transaction stores, it stores once
+        if message.topic not in self.link.topics:
+            return self.link.unique_id()  # an event of another app in this process
         agent = current_agent()
         name = agent.name if agent is not None else ""
         outputs = message.outputs
