@@ -46,6 +46,8 @@ def port_taken(port: int, host: str = "127.0.0.1") -> bool:
 def die_with_parent() -> None:
     """Ask Linux to end this process when its parent ends, however that ends.
 
+    The parent is the thread that starts it: do not start servers in one that ends before them.
+
     Runs in the child between fork and exec (`preexec_fn`). Elsewhere it does nothing, and a
     parent that is killed with SIGKILL leaves its servers behind.
     """
@@ -231,8 +233,9 @@ class ClusterNode(NatsServer):
         ):
             connection.request("GET", f"/{path}")
             answer = connection.getresponse()
+            body = answer.read()
             if answer.status == 200:
-                document: dict[str, Any] = json.loads(answer.read())
+                document: dict[str, Any] = json.loads(body)
                 return document
         return None
 

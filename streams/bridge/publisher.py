@@ -341,7 +341,7 @@ class Publisher:
             self._write(record.command)
 
     def _latest(self, token: int, record: _InFlight) -> bool:
-        return not record.superseding or self._by_subject[record.subject][-1] == token
+        return not record.superseding or self._by_subject[record.subject][-1:] == [token]
 
     # -- topics that take no records at the moment
 
