@@ -46,6 +46,8 @@ def port_taken(port: int, host: str = "127.0.0.1") -> bool:
 def die_with_parent() -> None:
     """Ask Linux to end this process when its parent ends, however that ends.
 
+    The parent is the thread that starts it: do not start servers in one that ends before them.
+
     Runs in the child between fork and exec (`preexec_fn`). Elsewhere it does nothing, and a
     parent that is killed with SIGKILL leaves its servers behind.
     """

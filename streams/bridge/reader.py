@@ -35,7 +35,7 @@ Of larger records it asks for one at a time.
 GONE_SECONDS: Final = 10.0
 """How long a stream must be missing before it counts as deleted."""
 EXPIRE_SECONDS: Final = 30
-HEARTBEAT_SECONDS: Final = 5
+HEARTBEAT_SECONDS: Final = 2
 SILENCE_SECONDS: Final = 2.5 * HEARTBEAT_SECONDS
 """Silence after which an unanswered request counts as lost."""
 INACTIVE_SECONDS: Final = 120.0

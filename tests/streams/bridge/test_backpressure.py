@@ -116,7 +116,7 @@ async def test_agents_that_do_not_wait_are_slowed_too(
         sending = asyncio.create_task(put(feed.client, prefix, "seeds", 400, 10))
         await feed.arrived("drops", 100)
         own_server.pause()
-        await asyncio.sleep(6)
+        await asyncio.sleep(3)
         own_server.resume()
         await sending
 

@@ -56,7 +56,7 @@ async def test_leaders_killed_under_load(
         await feed.send(1000)
         await feed.arrived("third", 100)
         records = shared_stream(prefix) if exact else stream_name(prefix, "first")
-        for name in (records, f"KV_{prefix}-groups", None):
+        for name in (records, None):
             node = cluster.leader() if name is None else await leader(feed, cluster, name)
             assert node is not None
             node.kill()
@@ -81,7 +81,8 @@ async def test_a_rolling_restart_under_load(
         async def restart_all() -> None:
             for node in cluster.nodes:
                 await asyncio.to_thread(node.stop)
-                await asyncio.to_thread(node.start)
+                node.launch()  # not in a thread: the server would end with it
+                await asyncio.to_thread(node.wait_ready)
                 await asyncio.to_thread(cluster.wait_healthy)
 
         restarting = asyncio.create_task(restart_all())
@@ -113,21 +114,6 @@ async def test_without_a_quorum_a_worker_waits_and_so_does_one_that_starts(
         await feed.check()
         for worker in workers:
             assert worker.stop() == 0
-
-
-async def test_a_server_that_freezes_is_left_for_another(
-    cluster: NatsCluster, prefix: str, start_worker: StartWorker
-) -> None:
-    frozen, *others = cluster.nodes
-    url = ";".join(node.url for node in others)
-    async with feeding(url, prefix, replicas=3) as feed:
-        worker = start_worker(frozen.url, OPTIONS="&replicas=3", SIZE="10000")
-        await feed.send(3000)
-        await feed.arrived("third", 100)
-        frozen.pause()
-        await feed.check()
-        frozen.resume()
-        assert worker.stop() == 0
 
 
 async def test_one_write_to_a_key_wins_and_the_others_are_told(

@@ -23,7 +23,7 @@ async def test_a_server_that_stands_still_for_longer_than_the_session(
         await feed.send(2000)
         await feed.arrived("third", 200)
         own_server.pause()
-        await asyncio.sleep(6)
+        await asyncio.sleep(4)
         own_server.resume()
         await feed.send(500)
         await feed.check()
