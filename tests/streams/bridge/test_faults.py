@@ -49,6 +49,7 @@ async def test_workers_killed_at_random_lose_nothing_and_send_nothing_twice(
         workers[victim].kill()
         workers[victim] = start_worker(DATA=victim, CONCURRENCY="2")
     await feed.check()
+    await until(lambda: all("Worker ready" in one.output for one in workers.values()), "both ready")
     assert [worker.stop() for worker in workers.values()] == [0, 0]
 
 

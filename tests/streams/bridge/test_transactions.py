@@ -3,6 +3,7 @@
 # mypy: disable-error-code="untyped-decorator"
 
 import asyncio
+import contextlib
 import random
 import re
 import signal
@@ -222,23 +223,31 @@ async def test_a_prefix_with_streams_of_their_own_has_no_transactions(
 async def test_a_server_too_old_is_refused_with_its_version(
     nats_server: NatsServer, new_exact: NewApp
 ) -> None:
+    passing: list[asyncio.Task[None]] = []
+
     async def pass_on(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        while data := await source.read(65_536):
-            sink.write(data)
-        sink.close()
+        try:
+            while data := await source.read(65_536):
+                sink.write(data)
+        finally:
+            sink.close()
+            with contextlib.suppress(OSError):
+                await sink.wait_closed()
 
     async def aged(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pass everything on to a real server, but for the version in its greeting."""
         source, sink = await asyncio.open_connection("127.0.0.1", nats_server.port)
         greeting = await source.readline()
         writer.write(re.sub(rb'"version":"[^"]+"', b'"version":"2.11.9"', greeting))
-        await asyncio.gather(pass_on(source, writer), pass_on(reader, sink))
+        for way in (pass_on(source, writer), pass_on(reader, sink)):
+            passing.append(asyncio.create_task(way))
 
     async with await asyncio.start_server(aged, "127.0.0.1", 0) as proxy:
         app = new_exact(broker=f"nats://127.0.0.1:{proxy.sockets[0].getsockname()[1]}?prefix=x")
         with pytest.raises(ConfigurationError, match=r"2\.12 or later; 127.0.0.1:\d+ is 2\.11\.9"):
             await app.producer.start()
         await app.stop()
+        await asyncio.wait(passing, timeout=10)
 
 
 @pytest.fixture
@@ -275,6 +284,7 @@ async def test_workers_killed_at_any_moment(
         workers[victim] = start_exact(DATA="ab"[victim], STORE=store, CONCURRENCY="2")
     await shared_feed.check()
     await shared_feed.check_counts()
+    await until(lambda: all("Worker ready" in worker.output for worker in workers), "both ready")
     assert [worker.stop() for worker in workers] == [0, 0]
 
 
