@@ -172,6 +172,26 @@ class Producer(base.Producer):
 
         Raises SendFailed for what can never be sent, UnknownTopic.
         """
+        return await self._send(topic, key, value, partition, timestamp, headers)
+
+    async def send_watched(
+        self, topic: str, message: PendingMessage
+    ) -> "asyncio.Future[RecordMetadata]":
+        """Send a message for `Topic.send`, and tell Faust's sensors what becomes of it."""
+        _, key, value, partition, timestamp, headers, *_ = message
+        key, value = cast(bytes | None, key), cast(bytes | None, value)
+        return await self._send(topic, key, value, partition, timestamp, headers, message)
+
+    async def _send(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int | None,
+        timestamp: float | None,
+        headers: HeadersArg | None,
+        watched: PendingMessage | None = None,
+    ) -> "asyncio.Future[RecordMetadata]":
         # The id must be taken before anything is waited for: order within an event counts.
         message = _current_input()
         message_id = self._message_id(topic, message)
@@ -181,46 +201,7 @@ class Producer(base.Producer):
         if destination is None:
             destination = await self._find_destination(topic)
         output = self._output(destination, key, value, partition, timestamp, headers, message_id)
-        return await self._send(destination, message, output)
-
-    async def send_watched(
-        self, topic: str, message: PendingMessage
-    ) -> "asyncio.Future[RecordMetadata]":
-        """Send a message for `Topic.send`, and tell Faust's sensors what becomes of it."""
-        record = _current_input()
-        message_id = self._message_id(topic, record)
-        if self.waiting:
-            await self._behind_what_waits()
-        destination = self._destinations.get(topic)
-        if destination is None:
-            destination = await self._find_destination(topic)
-        _, key, value, partition, timestamp, headers, *_ = message
-        key, value = cast(bytes | None, key), cast(bytes | None, value)
-        output = self._output(destination, key, value, partition, timestamp, headers, message_id)
-        sensors = self.app.sensors
-        state = sensors.on_send_initiated(
-            self, topic, message, len(key) if key else 0, len(value) if value else 0
-        )
-        metadata = output.result
-
-        def stored(sequence: int) -> RecordMetadata:
-            result: RecordMetadata = metadata(sequence)
-            sensors.on_send_completed(self, state, result)
-            return result
-
-        def failed(error: BaseException) -> None:
-            sensors.on_send_error(self, error, state)
-
-        output.result = stored
-        return await self._send(destination, record, output, failed)
-
-    async def _send(
-        self,
-        destination: Destination,
-        message: Input | None,
-        output: Output,
-        failed: Callable[[BaseException], None] | None = None,
-    ) -> "asyncio.Future[RecordMetadata]":
+        failed = None if watched is None else self._watch(topic, watched, output)
         if message is not None and message.sent is not None and self.transactions is not None:
             self.transactions.attach(message, output)
             if destination.changelog:  # the table wants the offset, and waits for nothing
@@ -240,6 +221,26 @@ class Producer(base.Producer):
             failed=failed,
         )
         return future
+
+    def _watch(
+        self, topic: str, message: PendingMessage, output: Output
+    ) -> Callable[[BaseException], None]:
+        """Let Faust's sensors be told when an output is stored; return what tells of a failure."""
+        sensors = self.app.sensors
+        key, value = cast(bytes | None, message.key), output.payload
+        state = sensors.on_send_initiated(self, topic, message, len(key) if key else 0, len(value))
+        metadata = output.result
+
+        def stored(sequence: int) -> RecordMetadata:
+            result: RecordMetadata = metadata(sequence)
+            sensors.on_send_completed(self, state, result)
+            return result
+
+        def failed(error: BaseException) -> None:
+            sensors.on_send_error(self, error, state)
+
+        output.result = stored
+        return failed
 
     def _later(self, output: Output) -> "asyncio.Future[RecordMetadata]":
         output.future = asyncio.get_running_loop().create_future()

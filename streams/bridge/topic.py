@@ -1,7 +1,7 @@
 """Sending to a topic on a shorter way than Faust's own."""
 
 from collections.abc import Awaitable
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import faust
 from faust.types import RecordMetadata
@@ -9,8 +9,6 @@ from faust.types.tuples import PendingMessage
 
 from .internals import attaches
 from .producer import Producer
-
-T = TypeVar("T")
 
 
 class Topic(faust.Topic):
