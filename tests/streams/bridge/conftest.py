@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -194,6 +195,16 @@ def start(start_worker: Callable[..., Worker], tmp_path: Path) -> Callable[..., 
         return start_worker(url, module=module, **(settings | env))
 
     return start
+
+
+async def together(*workers: Worker) -> None:
+    """Wait until all of these have taken up the same generation of their group."""
+
+    def same() -> bool:
+        said = [re.findall(r"generation (\d+)", worker.output)[-1:] for worker in workers]
+        return all(said) and len({last[0] for last in said}) == 1
+
+    await until(same, "they work in one generation")
 
 
 async def exit_statuses(*workers: Worker) -> list[int]:

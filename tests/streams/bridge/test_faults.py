@@ -12,7 +12,7 @@ from nats.aio.client import Client
 from mocks.servers import NatsServer
 from streams.bridge.topics import TopicSpec, declare
 
-from .conftest import Worker, until
+from .conftest import Worker, together, until
 from .feed import PARTITIONS, Feed, feeding
 
 pytestmark = pytest.mark.faults
@@ -126,14 +126,14 @@ async def test_workers_share_the_work_and_take_over_from_the_dead(
     await feed.send(500)
     await feed.arrived("third", 100)
     two = start_worker(DATA="two")
-    await until(lambda: "generation 2" in two.output, "the second worker joins")
+    await together(one, two)
     await feed.send(500)
     await feed.arrived("third", 600)
     one.kill()
     await feed.send(500)
     three = start_worker(DATA="three")
     await feed.check()
-    await until(lambda: "generation 4" in three.output, "the third worker joins")
+    await together(two, three)
     await feed.send(500)
     two.send(signal.SIGTERM)
     await feed.check()
@@ -146,7 +146,7 @@ async def test_a_worker_that_was_stopped_past_its_session_does_no_harm(
 ) -> None:
     one = start_worker(DATA="one", SESSION="3", STANDBYS="1")
     two = start_worker(DATA="two", SESSION="3", STANDBYS="1")
-    await until(lambda: "generation 2" in one.output + two.output, "both have joined")
+    await together(one, two)
     await feed.send(1000)
     await feed.arrived("third", 100)
     one.send(signal.SIGSTOP)

@@ -23,7 +23,7 @@ from streams.bridge.publisher import Publisher
 from streams.bridge.rights import Right
 from streams.bridge.topics import TopicSpec, declare, lookup
 
-from .conftest import Configured, Serve, Worker, running, until
+from .conftest import Configured, Serve, Worker, running, together, until
 
 NewApp = Callable[..., Any]
 StartWorker = Callable[..., Worker]
@@ -154,7 +154,7 @@ async def test_a_whole_life_under_the_documented_rights(
         await send(range(200))
         await arrived(200)
         two = start_worker(url, DATA="two")
-        await until(lambda: "generation 2" in two.output, "the second worker joins")
+        await together(one, two)
         await send(range(200, 400))
         await arrived(400)
         one.kill()

@@ -7,7 +7,7 @@ import pytest
 
 from mocks.servers import NatsServer
 
-from .conftest import Worker
+from .conftest import Worker, together
 from .feed import feeding
 
 pytestmark = pytest.mark.faults
@@ -20,6 +20,7 @@ async def test_a_server_that_stands_still_for_longer_than_the_session(
 ) -> None:
     async with feeding(own_server.url, prefix) as feed:
         workers = [start_worker(own_server.url, DATA=name, SESSION="3") for name in ("a", "b")]
+        await together(*workers)
         await feed.send(2000)
         await feed.arrived("third", 200)
         own_server.pause()
