@@ -45,6 +45,7 @@ from web import create_web
 BANNER = """
   The mesh is up.
     Chat        {web}/
+    Operators   {web}/streams    (token: {token})
     Health      {web}/health
     Worker      {worker}/    (Faust's own pages)
     Data, logs  {data}
@@ -176,11 +177,19 @@ def run() -> None:
                     web=f"{address}:{settings.web_port}",
                     worker=f"{address}:{settings.worker_port}",
                     data=settings.data_dir,
+                    token=_token_place(settings),
                 )
             )
             laptop.watch(processes, click.echo)
     except KeyboardInterrupt:
         click.echo("stopped")
+
+
+def _token_place(settings: Settings) -> str:
+    """Return where the operators' token is to be found; the token itself stays out of terminals."""
+    if settings.operator_token.get_secret_value():
+        return "MESH_OPERATOR_TOKEN"
+    return str(settings.operator_token_file)
 
 
 @cli.command()
