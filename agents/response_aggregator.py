@@ -40,7 +40,7 @@ def setup(mesh: Mesh, sessions: Sessions) -> None:
             history_turns=mesh.settings.history_turns,
         )
         sessions.put(ending.session)
-        await mesh.reply(ending.reply)
+        await mesh.reply(ending.reply, message.run)
         if ending.following is not None:
             await mesh.send(ending.following)
         return message
