@@ -33,6 +33,7 @@ from agents.shop import Shop
 from mocks import laptop, outside, scenarios
 from mocks.laptop import Say
 from mocks.servers import Server, ServerError
+from streams import scrape
 from streams.gateway import Gateway
 from streams.mailbox import Mesh
 from streams.settings import Settings
@@ -103,6 +104,7 @@ def create_app(settings: Settings) -> MeshApp:
         stream_wait_empty=True,  # a graceful stop finishes the turns in hand
         web_host=settings.web_host,
         web_port=settings.worker_port,
+        web_tables_enabled=False,  # whoever reaches the port could read conversations there
     )
     mesh = Mesh(app, settings)
     sessions = Sessions(app, settings)
@@ -123,6 +125,7 @@ def create_app(settings: Settings) -> MeshApp:
     guardrail_validator.setup(mesh)
     escalation_router.setup(mesh, shop)
     response_aggregator.setup(mesh, sessions)
+    scrape.setup(mesh)
     return app
 
 
