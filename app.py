@@ -33,6 +33,7 @@ from agents.shop import Shop
 from mocks import laptop, outside, scenarios
 from mocks.laptop import Say
 from mocks.servers import Server, ServerError
+from streams import scrape
 from streams.gateway import Gateway
 from streams.mailbox import Mesh
 from streams.settings import Settings
@@ -41,6 +42,7 @@ from tables.cache import Cache
 from tables.history import HistoryProjection
 from tables.sessions import Sessions
 from web import create_web
+from web.terminal.topics import topics
 
 BANNER = """
   The mesh is up.
@@ -103,6 +105,7 @@ def create_app(settings: Settings) -> MeshApp:
         stream_wait_empty=True,  # a graceful stop finishes the turns in hand
         web_host=settings.web_host,
         web_port=settings.worker_port,
+        web_tables_enabled=False,  # whoever reaches the port could read conversations there
     )
     mesh = Mesh(app, settings)
     sessions = Sessions(app, settings)
@@ -123,6 +126,7 @@ def create_app(settings: Settings) -> MeshApp:
     guardrail_validator.setup(mesh)
     escalation_router.setup(mesh, shop)
     response_aggregator.setup(mesh, sessions)
+    scrape.setup(mesh)
     return app
 
 
@@ -161,8 +165,13 @@ def mock_ports(settings: Settings) -> dict[str, int]:
 
 
 @click.group()
-def cli() -> None:
-    """Run the actor mesh, or a part of it."""
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Run the actor mesh, or a part of it; look into its streams."""
+    context.obj = load_settings  # for the commands that web/terminal adds
+
+
+cli.add_command(topics)
 
 
 @cli.command()

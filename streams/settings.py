@@ -105,6 +105,9 @@ class Settings(BaseSettings):
         SecretStr(""),
         description="Opens the operators' pages; empty: made once and kept in data_dir.",
     )
+    metrics_token: SecretStr = Field(
+        SecretStr(""), description="Opens /metrics; empty: made once and kept in data_dir."
+    )
     max_text: int = Field(4000, ge=1, description="Characters that one message may have.")
     turn_timeout: float = Field(
         30, gt=0, description="Seconds that POST /api/chat waits for the reply."
@@ -137,6 +140,12 @@ class Settings(BaseSettings):
         if token := self.operator_token.get_secret_value():
             return token.encode()
         return self._kept(self.operator_token_file.name)
+
+    def metrics_bearer(self) -> bytes:
+        """Return the token that Prometheus sends to see metrics, made and kept on first use."""
+        if token := self.metrics_token.get_secret_value():
+            return token.encode()
+        return self._kept("metrics_token")
 
     def _kept(self, name: str) -> bytes:
         """Return the secret in the file `name` of the data folder (mode 0600), made if missing."""
