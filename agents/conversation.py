@@ -32,7 +32,7 @@ def setup(mesh: Mesh, sessions: Sessions) -> None:
             pending_turns=mesh.settings.pending_turns,
         )
         if entry.reply is not None:
-            await mesh.reply(entry.reply, message.run)
+            await mesh.reply(entry.reply)
             return None
         sessions.put(entry.session)
         if entry.following is not None:

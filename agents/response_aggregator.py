@@ -23,6 +23,7 @@ def reply_of(message: Message, now: datetime) -> Reply:
         sentiment=payload.sentiment.label if payload.sentiment else None,
         route=[hop.actor for hop in message.trace] + ["response_aggregator"],
         actions=[describe(r) for r in payload.execution.results] if payload.execution else [],
+        run=message.run if message.former_run else None,
     )
 
 
@@ -40,7 +41,7 @@ def setup(mesh: Mesh, sessions: Sessions) -> None:
             history_turns=mesh.settings.history_turns,
         )
         sessions.put(ending.session)
-        await mesh.reply(ending.reply, message.run)
+        await mesh.reply(ending.reply)
         if ending.following is not None:
             await mesh.send(ending.following)
         return message

@@ -120,8 +120,9 @@ class Mesh:
         else:
             await self.topics[subject].send(key=key, value=message)
 
-    async def reply(self, reply: Reply, run: str) -> None:
-        """Publish the reply to a run of a turn; again, after a crash, it is the same record."""
+    async def reply(self, reply: Reply) -> None:
+        """Publish a reply; the same one again, after a crash, is the same record."""
+        run = reply.run or reply.message_id
         headers = {MESSAGE_ID: f"reply-{reply.session_id}-{run}".encode()}
         await self.replies.send(key=reply.session_id.encode(), value=reply, headers=headers)
 
