@@ -1,7 +1,6 @@
 """The way into the mesh and out of it for a process without Faust: the pages."""
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -19,12 +18,12 @@ from streams.bridge.connection import connect, parse_url
 from streams.bridge.errors import BridgeError
 from streams.bridge.layout import (
     MESSAGE_ID,
-    decode_headers,
     encode_headers,
     partition_for,
     stream_name,
     subject,
 )
+from streams.direct import read_subject
 from streams.errors import MeshError
 from streams.message import Message
 from streams.presence import Pulse, progress_subject, pulse_subject
@@ -39,7 +38,6 @@ ACKNOWLEDGED_WITHIN: Final = 5.0  # seconds
 PULSE_WITHIN: Final = 1.0  # seconds
 DECLARE_AGAIN: Final = 1.0  # seconds
 SEND_AGAIN: Final = 0.1  # seconds
-READ_WITHIN: Final = 5.0  # seconds
 READ_BATCH: Final = 256  # replies
 
 
@@ -167,55 +165,19 @@ class Gateway:
         """Return a session's replies with a sequence above `after`, in order, each once."""
         client = self._require()
         found: dict[int, Reply] = {}
+        stream = stream_name(self.settings.prefix, REPLIES)
+        place = self._reply_subject(session_id)
         position = 1
         try:
             while position:
-                batch, position = await self._read(client, session_id, position)
-                for message in batch:
+                batch, position = await read_subject(client, stream, place, position, READ_BATCH)
+                for record in batch:
                     with suppress(ValidationError):
-                        value = decode_headers(message.headers, message.data).value
-                        reply = Reply.model_validate_json(value or b"")
+                        reply = Reply.model_validate_json(record.value or b"")
                         found.setdefault(reply.sequence, reply)
         except (NatsError, TimeoutError) as error:
             raise GatewayUnavailable(f"replies cannot be read: {error}") from error
         return [found[sequence] for sequence in sorted(found) if sequence > after]
-
-    async def _read(self, client: Client, session_id: str, position: int) -> tuple[list[Msg], int]:
-        """Read a batch of a session's reply records; also where to read on, 0 at the end.
-
-        JetStream's direct get takes a batch of one subject in a single request; nats-py offers
-        only one message a request.
-        """
-        stream = stream_name(self.settings.prefix, REPLIES)
-        request = {
-            "seq": position,
-            "next_by_subj": self._reply_subject(session_id),
-            "batch": READ_BATCH,
-        }
-        subscription = await client.subscribe(client.new_inbox())
-        batch: list[Msg] = []
-        try:
-            await client.publish(
-                f"$JS.API.DIRECT.GET.{stream}", json.dumps(request).encode(), subscription.subject
-            )
-            while True:
-                message = await subscription.next_msg(READ_WITHIN)
-                headers = message.headers or {}
-                match headers.get("Status"):
-                    case None:
-                        batch.append(message)
-                        position = int(headers["Nats-Sequence"]) + 1
-                    case "204":  # the end of this batch
-                        more = int(headers.get("Nats-Num-Pending", "0")) > 0
-                        return batch, position if more else 0
-                    case "404":  # nothing there
-                        return batch, 0
-                    case "503":
-                        raise GatewayUnavailable("the stream of replies is not available")
-                    case status:
-                        raise GatewayUnavailable(f"replies cannot be read: status {status}")
-        finally:
-            await subscription.unsubscribe()
 
     @asynccontextmanager
     async def listen(self, session_id: str) -> AsyncIterator[Listener]:
