@@ -33,6 +33,7 @@ from agents.shop import Shop
 from mocks import laptop, outside, scenarios
 from mocks.laptop import Say
 from mocks.servers import Server, ServerError
+from streams import scrape
 from streams.gateway import Gateway
 from streams.mailbox import Mesh
 from streams.settings import Settings
@@ -45,6 +46,7 @@ from web import create_web
 BANNER = """
   The mesh is up.
     Chat        {web}/
+    Operators   {web}/streams    (token: {token})
     Health      {web}/health
     Worker      {worker}/    (Faust's own pages)
     Data, logs  {data}
@@ -102,6 +104,7 @@ def create_app(settings: Settings) -> MeshApp:
         stream_wait_empty=True,  # a graceful stop finishes the turns in hand
         web_host=settings.web_host,
         web_port=settings.worker_port,
+        web_tables_enabled=False,  # whoever reaches the port could read conversations there
     )
     mesh = Mesh(app, settings)
     sessions = Sessions(app, settings)
@@ -122,6 +125,7 @@ def create_app(settings: Settings) -> MeshApp:
     guardrail_validator.setup(mesh)
     escalation_router.setup(mesh, shop)
     response_aggregator.setup(mesh, sessions)
+    scrape.setup(mesh)
     return app
 
 
@@ -176,11 +180,19 @@ def run() -> None:
                     web=f"{address}:{settings.web_port}",
                     worker=f"{address}:{settings.worker_port}",
                     data=settings.data_dir,
+                    token=_token_place(settings),
                 )
             )
             laptop.watch(processes, click.echo)
     except KeyboardInterrupt:
         click.echo("stopped")
+
+
+def _token_place(settings: Settings) -> str:
+    """Return where the operators' token is to be found; the token itself stays out of terminals."""
+    if settings.operator_token.get_secret_value():
+        return "MESH_OPERATOR_TOKEN"
+    return str(settings.operator_token_file)
 
 
 @cli.command()
