@@ -1,5 +1,6 @@
 """A conversation as the text of a Mermaid sequence diagram, for documents and tickets."""
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -18,7 +19,6 @@ LABEL: Final = 80
 """Characters of what people wrote that an arrow shows."""
 
 _GRAVE: Final = actor_name(DEAD_LETTERS)
-_PEOPLE: Final = (CUSTOMER, OPERATOR)
 # What Mermaid takes for syntax; the diagram shows the character.
 _CODES: Final = str.maketrans(
     {character: f"#{ord(character)};" for character in '#;<>"%{}[]()`\\|&'} | {":": "#58;"}
@@ -32,9 +32,7 @@ def mermaid(conversation: Conversation) -> str:
     for turn in conversation.turns:
         lines += [f"    {line}" for line in _turn(turn, conversation.actors)]
     if not conversation.complete:
-        lines.append(
-            "    %% Not every topic was looked through whole: older messages may be missing."
-        )
+        lines.append("    %% Not every topic was looked through whole: messages may be missing.")
     return "\n".join(lines) + "\n"
 
 
@@ -71,17 +69,20 @@ def summary(step: Step) -> str:
         said = f"{said}: {step.reason}" if said else step.reason
     elif step.outcome == "retry" and step.notes:
         said = step.notes[-1]
-    changed = ", ".join(dict.fromkeys(change.path.split(".")[0] for change in step.difference))
+    changed = ", ".join(slots(step))
     return ", ".join([part for part in (said, *times, changed and f"changed {changed}") if part])
 
 
+def slots(step: Step) -> list[str]:
+    """Return the names of the payload's slots that a step changed."""
+    return list(dict.fromkeys(re.split(r"[.\[]", one.path)[0] for one in step.difference))
+
+
 def _participants(conversation: Conversation) -> Iterator[str]:
-    people = [name for name in _PEOPLE if name == CUSTOMER or name in conversation.actors]
-    for name in people:
-        yield f"actor {name}"
+    yield f"actor {CUSTOMER}"
     for name in conversation.actors:
-        if name not in people:
-            yield f"participant {name}"
+        if name != CUSTOMER:
+            yield f"{'actor' if name == OPERATOR else 'participant'} {name}"
     if any(turn.burials for turn in conversation.turns):
         yield f"participant {_GRAVE}"
 
@@ -104,7 +105,9 @@ def _turn(turn: Turn, actors: list[str]) -> Iterator[str]:
 
 def _step(step: Step, turn: Turn) -> Iterator[str]:
     arrow = "-->>" if step.sender == step.actor or step.sender == OPERATOR else "->>"
-    label = turn.text if step.sender == CUSTOMER else f"turn {turn.number or turn.message_id}"
+    label = turn.text if step.sender == CUSTOMER else "the turn"
+    if step.place is not None and step.sender != CUSTOMER:
+        label = f"offset {step.place.offset}"
     if step.by_hand:
         label = f"by hand, {step.by_hand}"
     elif step.attempt > 1:
