@@ -42,6 +42,7 @@ from tables.cache import Cache
 from tables.history import HistoryProjection
 from tables.sessions import Sessions
 from web import create_web
+from web.terminal.topics import topics
 
 BANNER = """
   The mesh is up.
@@ -164,8 +165,13 @@ def mock_ports(settings: Settings) -> dict[str, int]:
 
 
 @click.group()
-def cli() -> None:
-    """Run the actor mesh, or a part of it."""
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Run the actor mesh, or a part of it; look into its streams."""
+    context.obj = load_settings  # for the commands that web/terminal adds
+
+
+cli.add_command(topics)
 
 
 @cli.command()

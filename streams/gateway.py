@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from streams.bridge import decode
 from streams.bridge.connection import connect, parse_url
+from streams.bridge.direct import batch
 from streams.bridge.errors import BridgeError
 from streams.bridge.layout import (
     MESSAGE_ID,
@@ -23,7 +24,6 @@ from streams.bridge.layout import (
     stream_name,
     subject,
 )
-from streams.direct import read_subject
 from streams.errors import MeshError
 from streams.message import Message
 from streams.presence import Pulse, progress_subject, pulse_subject
@@ -123,7 +123,9 @@ class Gateway:
         """Say whether the broker is there right now."""
         return self._client is not None and self._client.is_connected
 
-    def _require(self) -> Client:
+    @property
+    def client(self) -> Client:
+        """The connection, for those who look into the streams; GatewayUnavailable without one."""
         if self._client is None or not self._client.is_connected:
             raise GatewayUnavailable("the message broker is not reachable")
         return self._client
@@ -135,7 +137,7 @@ class Gateway:
         no acknowledgement comes; then nobody knows whether the turn arrived, and sending the same
         message again is right.
         """
-        client = self._require()
+        client = self.client
         key = message.session_id.encode()
         partition = partition_for(key, self.settings.partitions)
         headers = encode_headers(key, b"") | {MESSAGE_ID: f"{message.session_id}-{message.id}"}
@@ -163,26 +165,26 @@ class Gateway:
 
     async def replies(self, session_id: str, after: int = 0) -> list[Reply]:
         """Return a session's replies with a sequence above `after`, in order, each once."""
-        client = self._require()
-        found: dict[int, Reply] = {}
+        client = self.client
         stream = stream_name(self.settings.prefix, REPLIES)
-        place = self._reply_subject(session_id)
+        subjects = self._reply_subject(session_id)
+        found: dict[int, Reply] = {}
         position = 1
         try:
             while position:
-                batch, position = await read_subject(client, stream, place, position, READ_BATCH)
-                for record in batch:
+                records, position = await batch(client, stream, subjects, position, READ_BATCH)
+                for each in records:
                     with suppress(ValidationError):
-                        reply = Reply.model_validate_json(record.value or b"")
+                        reply = Reply.model_validate_json(each.record.value or b"")
                         found.setdefault(reply.sequence, reply)
-        except (NatsError, TimeoutError) as error:
+        except (NatsError, BridgeError, TimeoutError) as error:
             raise GatewayUnavailable(f"replies cannot be read: {error}") from error
         return [found[sequence] for sequence in sorted(found) if sequence > after]
 
     @asynccontextmanager
     async def listen(self, session_id: str) -> AsyncIterator[Listener]:
         """Listen to a session. Once entered, nothing that is sent can be missed."""
-        client = self._require()
+        client = self.client
         listener = Listener()
         try:
             progress = await client.subscribe(
@@ -205,7 +207,7 @@ class Gateway:
         """Ask the mesh how it is; takes a second when a worker is missing or late."""
         if not self.connected:
             return Health(broker=False)
-        client = self._require()
+        client = self.client
         workers: dict[str, Pulse] = {}
         done = asyncio.Event()
 

@@ -8,7 +8,8 @@ import contextlib
 import logging
 import shutil
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from ssl import SSLError
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -376,6 +377,20 @@ def own_share(app: "AppT", user_data: bytes) -> Sequence[tuple[str, list[int]]]:
     metadata = ClientMetadata.loads(cast(Any, app.assignor)._decompress(user_data))
     assignment = cast(Any, metadata).assignment
     return cast("Sequence[tuple[str, list[int]]]", assignment.kafka_protocol_assignment(app.tables))
+
+
+def shared_out(user_data: bytes) -> tuple[str, Mapping[str, list[int]], Mapping[str, list[int]]]:
+    """Return a worker's URL, and the partitions that are its own and that it stands by for.
+
+    Why: for people who look at a group, from outside of its workers. Takes what the leader's
+    assignor has given to a worker, or the worker's own wishes, which are not compressed.
+    """
+    from faust.assignor.client_assignment import ClientMetadata
+
+    with contextlib.suppress(zlib.error):
+        user_data = zlib.decompress(user_data)
+    metadata = cast(Any, ClientMetadata.loads(user_data))
+    return metadata.url, metadata.assignment.actives, metadata.assignment.standbys
 
 
 def forget_tables(app: "AppT", kept: "set[TP]", *, doubtful: bool, ahead: bool) -> None:

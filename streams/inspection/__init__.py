@@ -1,1 +1,1 @@
-"""Reading for people: what is on the topics, and what became of a conversation."""
+"""Looking into the streams, for people: what there is, how far it is read, what is in it."""

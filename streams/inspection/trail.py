@@ -13,10 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from nats.aio.client import Client
-from nats.errors import Error as NatsError
 from pydantic import BaseModel, ValidationError
 
+from streams.bridge import direct
 from streams.bridge.layout import (
     KEY,
     MESSAGE_ID,
@@ -29,9 +28,8 @@ from streams.bridge.reader import Delivered, Reader
 from streams.bridge.records import Record
 from streams.bridge.topics import TopicInfo, describe
 from streams.dead_letters import ORIGIN
-from streams.direct import read_subject, record_at, sequence_at
 from streams.errors import Undecodable
-from streams.gateway import GatewayUnavailable
+from streams.inspection.broker import Client, answering
 from streams.journal import record_id
 from streams.message import Message
 from streams.reply import Reply
@@ -115,7 +113,7 @@ class Trail:
         GatewayUnavailable if the broker cannot answer; another look may then succeed.
         """
         known = len(self.found)
-        try:
+        with answering():
             async with asyncio.timeout(WITHIN):
                 listed = await describe(self._client.jetstream(), self._prefix)
                 # What is compacted holds tables; a table's last state is no message.
@@ -124,10 +122,6 @@ class Trail:
                 await self._follow_replies()
                 await self._follow_ends()
                 await self._follow_causes()
-        except TimeoutError as error:
-            raise GatewayUnavailable("the message broker did not answer in time") from error
-        except NatsError as error:
-            raise GatewayUnavailable(f"the topics cannot be read: {error}") from error
         return len(self.found) != known
 
     async def _each(self, jobs: Iterable[Coroutine[Any, Any, None]]) -> None:
@@ -168,8 +162,8 @@ class Trail:
     async def _begin(self, topic: TopicInfo) -> int:
         """Return where to begin to look, and note how much that leaves out."""
         place = topic.filter(partition := self._partition(topic))
-        info = await self._client.jetstream().stream_info(topic.stream, subjects_filter=place)
-        count = (info.state.subjects or {}).get(place, 0)
+        oldest = await direct.first(self._client, topic.stream, place)
+        count = oldest.more + 1 if oldest else 0
         start = first = topic.first_offset
         if count > self._most:
             # Partitions grow alike, more or less: the newest so many of ours are in this stretch.
@@ -222,23 +216,25 @@ class Trail:
         )
         position = self._next.get(topic.topic, 1)
         while position:
-            batch, position = await read_subject(
+            batch, position = await direct.batch(
                 self._client, topic.stream, place, position, _BATCH
             )
-            for record in batch:
-                self._add(record)
-                self._next[topic.topic] = record.offset + 1
+            for found in batch:
+                self._add(found.record)
+                self._next[topic.topic] = found.record.offset + 1
             coverage.records += len(batch)
             coverage.looked_at += len(batch)
 
     async def _take(self, topic: TopicInfo, offsets: Iterable[int]) -> None:
         """Read records whole."""
         wanted = [offset for offset in offsets if (topic.topic, offset) not in self.found]
-        for record in await asyncio.gather(
-            *(record_at(self._client, topic.stream, offset) for offset in wanted)
+        place = topic.filter(self._partition(topic))
+        for found in await asyncio.gather(
+            *(direct.first(self._client, topic.stream, place, sequence=one) for one in wanted)
         ):
-            if record is not None:
-                self._add(record)
+            # What is gone makes way for its successor, which is another's or known anyway.
+            if found is not None:
+                self._add(found.record)
 
     def _add(self, record: Record) -> None:
         if record.key == self._key:
@@ -321,12 +317,12 @@ class Trail:
     ) -> list[int]:
         """Return the offsets of the session's partition, stored in that time, that bear `mark`."""
         place = topic.filter(self._partition(topic))
-        start = await sequence_at(self._client, topic.stream, place, since)
+        first = await direct.first(self._client, topic.stream, place, since=since)
         found: list[int] = []
-        if not start:
+        if first is None:
             return found
         looked = 0
-        async for record in self._headers(topic, start, topic.last_offset):
+        async for record in self._headers(topic, first.record.offset, topic.last_offset):
             looked += 1
             if record.time > until or looked > self._most:
                 break

@@ -230,7 +230,7 @@ async def test_a_long_session_is_read_back_whole(settings: Settings) -> None:
     count = 600
     async with connected(settings) as gateway:
         await until(lambda: gateway.declared, "the topics")
-        client = gateway._require()
+        client = gateway.client
         for number in range(1, count + 1):
             reply = Reply(
                 session_id="s1",
