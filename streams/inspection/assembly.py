@@ -248,14 +248,15 @@ class _Assembly:
         before = _filled(taken.message.payload) if taken else self._payload_before(key[:-1])
         after = _with(before, hop.added)
         # To look for what must be masked takes time: only where something changed.
-        before = {name: value for name, value in before.items() if value != after.get(name)}
-        after = {name: after[name] for name in hop.added if name in after}
+        changed = [n for n in {**before, **hop.added} if before.get(n) != after.get(n)]
+        before = {name: before[name] for name in changed if name in before}
+        after = {name: after[name] for name in changed if name in after}
         return difference(self.mask(before), self.mask(after))
 
     def _payload_before(self, key: HopKey) -> Json:
         """Return the payload as the hops before left it, by what each of them added."""
-        first = self.sightings[0].message.payload
-        payload = first.model_dump(mode="json", include=_GIVEN, exclude_none=True)
+        given = self.sightings[0].message.payload.model_dump(include=_GIVEN)
+        payload = _filled(Payload.model_validate(given))
         for length in range(1, len(key) + 1):
             payload = _with(payload, self.hops[key[:length]].added)
         return payload

@@ -49,7 +49,7 @@ def summary(step: Step) -> str:
     """Return in one line what an actor did with a message."""
     times = []
     if step.waiting_ms is not None:
-        kept = f" ({milliseconds(step.delayed_ms)} on purpose)" if step.delayed_ms else ""
+        kept = f", {milliseconds(step.delayed_ms)} of it on purpose" if step.delayed_ms else ""
         times.append(f"waited {milliseconds(step.waiting_ms)}{kept}")
     if step.working_ms is not None:
         times.append(f"worked {milliseconds(step.working_ms)}")

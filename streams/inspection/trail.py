@@ -37,7 +37,8 @@ from streams.slip import CONVERSATION
 from streams.topics import DEAD_LETTERS, JOURNAL, MAILBOXES, REPLIES
 
 MOST: Final = 5_000
-"""Records of each topic that are looked through from the newest on, unless told otherwise."""
+"""Records of each topic that are looked through from the newest on, unless told otherwise; and
+as many at most around a time that something older is known to have happened at."""
 SESSION_MOST: Final = 300
 """Records of the session that are taken from one topic, the newest ones."""
 TURNS: Final = 30
@@ -90,7 +91,13 @@ class Trail:
     """
 
     def __init__(
-        self, client: Client, prefix: str, session_id: str, partitions: int, *, most: int = MOST
+        self,
+        client: Client,
+        prefix: str,
+        session_id: str,
+        *,
+        most: int = MOST,
+        within: float = WITHIN,
     ) -> None:
         self.session_id = session_id
         self.found: dict[Position, Found] = {}
@@ -98,7 +105,7 @@ class Trail:
         self._client = client
         self._prefix = prefix
         self._key = session_id.encode()
-        self._partitions = partitions
+        self._within = within
         self._mark = f"{KEY}: {session_id}\r\n".encode()
         self._most = most
         self._next: dict[str, int] = {}
@@ -114,7 +121,7 @@ class Trail:
         """
         known = len(self.found)
         with answering():
-            async with asyncio.timeout(WITHIN):
+            async with asyncio.timeout(self._within):
                 listed = await describe(self._client.jetstream(), self._prefix)
                 # What is compacted holds tables; a table's last state is no message.
                 self._topics = {topic.topic: topic for topic in listed if not topic.compacted}
@@ -324,7 +331,7 @@ class Trail:
         looked = 0
         async for record in self._headers(topic, first.record.offset, topic.last_offset):
             looked += 1
-            if record.time > until or looked > self._most:
+            if record.time > until or looked > MOST:
                 break
             if mark in record.header:
                 found.append(record.sequence)

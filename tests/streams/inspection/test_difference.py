@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from streams.inspection.difference import ALIGNED_ITEMS, difference
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-5, 5) | st.text("ab.[]\"\\ é", max_size=3),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(st.sampled_from(["a", "b", "c d", "é", '"']), inner, max_size=3),
+    st.none() | st.booleans() | st.integers(-5, 5) | st.text('ab.[]"\\ é', max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(["a", "b", "c d", "é", '"']), inner, max_size=3)
+    ),
     max_leaves=12,
 )
 
@@ -55,8 +57,8 @@ def test_the_other_way_round_what_was_added_is_removed(before: Any, after: Any) 
 
     assert bool(difference(before, after)) == bool(difference(after, before))
     if isinstance(before, dict) and isinstance(after, dict):
-        flat_before = {k: 1 for k in before}
-        flat_after = {k: 1 for k in after}
+        flat_before = dict.fromkeys(before, 1)
+        flat_after = dict.fromkeys(after, 1)
         assert counts("added", flat_before, flat_after) == counts(
             "removed", flat_after, flat_before
         )
