@@ -18,9 +18,9 @@ CHECK_SECONDS: Final = 1.0
 BATCH: Final = 200
 
 
-def record_id(session_id: str, message_id: str) -> str:
-    """Return the id of a turn's record, by which a turn that ends twice is in the journal once."""
-    return f"journal-{session_id}-{message_id}"
+def record_id(session_id: str, run: str) -> str:
+    """Return the id of a turn's record: a run that ends again is in the journal once."""
+    return f"journal-{session_id}-{run}"
 
 
 async def identity(client: Client, prefix: str) -> str:

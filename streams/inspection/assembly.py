@@ -14,6 +14,7 @@ from streams.bridge.records import Record
 from streams.dead_letters import REASON
 from streams.inspection.conversation import (
     CUSTOMER,
+    OPERATOR,
     Answer,
     Asked,
     Burial,
@@ -25,7 +26,7 @@ from streams.inspection.conversation import (
 )
 from streams.inspection.difference import Change, difference
 from streams.inspection.trail import Coverage, Found, Trail, cause_of_record
-from streams.message import Hop, Message
+from streams.message import ByHand, Hop, Message
 from streams.payload import Json, Payload
 from streams.reply import Reply, state_of
 from streams.slip import CONVERSATION, RESPONSE_AGGREGATOR
@@ -205,6 +206,7 @@ class _Assembly:
             sender=self._sender(key[:-1], taken),
             actor=hop.actor,
             place=_place(taken.record) if taken else None,
+            by_hand=_by_hand(taken),
             sent_at=taken.time if taken else None,
             started_at=hop.started_at,
             ended_at=datetime.fromtimestamp(began + hop.duration_ms / 1000, UTC),
@@ -278,6 +280,7 @@ class _Assembly:
             sender=self._sender(before, sighting),
             actor=actor,
             place=_place(sighting.record),
+            by_hand=_by_hand(sighting),
             sent_at=sighting.time,
             delayed_ms=_delay(sighting),
             attempt=self._attempt(before, actor),
@@ -298,9 +301,10 @@ class _Assembly:
 
     def _came_in_again(self, sighting: _Sighting) -> _Sighting | None:
         """Return the turn as it came through the door after it had waited inside."""
-        hops = len(sighting.message.slip.done)
+        run, hops = sighting.message.run, len(sighting.message.slip.done)
         for later in self.sightings:
-            if later.record.topic == CONVERSATION and len(later.message.slip.done) > hops:
+            again = later.record.topic == CONVERSATION and later.message.run == run
+            if again and len(later.message.slip.done) > hops:
                 return later
         return None
 
@@ -308,6 +312,8 @@ class _Assembly:
         cause = cause_of_record(taken.record) if taken else None
         if cause is not None:
             return actor_name(cause.topic)
+        if _by_hand(taken) is not None:
+            return OPERATOR
         return before[-1][0] if before else CUSTOMER
 
     def _answer(self, record: Record, reply: Reply) -> Answer:
@@ -354,6 +360,13 @@ def _filled(payload: Payload) -> Json:
 
 def _with(payload: Json, added: Json) -> Json:
     return {k: v for k, v in (payload | added).items() if v is not None}
+
+
+def _by_hand(taken: _Sighting | None) -> ByHand | None:
+    """Return what an operator did to send this record, None if an actor sent it, or a customer."""
+    if taken is None or not taken.message.by_hand or cause_of_record(taken.record) is not None:
+        return None
+    return taken.message.by_hand[-1]
 
 
 def _route(message: Message) -> list[str]:

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from streams.inspection.difference import Change
 from streams.inspection.trail import Coverage
+from streams.message import ByHand
 
 CUSTOMER: Final = "customer"
 OPERATOR: Final = "operator"
@@ -60,8 +61,8 @@ class Step(BaseModel):
     working_ms: float | None = None
     outcome: Outcome = "open"
     reason: str | None = None
-    by_hand: str | None = None
-    """The operator who published or redrove the message, if one did."""
+    by_hand: ByHand | None = None
+    """What an operator did, if one published or redrove what was sent."""
     guardrail: Literal["passed", "refused"] | None = None
     attempt: int = 1
     """Which try of this actor it is, in a row."""

@@ -109,7 +109,7 @@ def _step(step: Step, turn: Turn) -> Iterator[str]:
     if step.place is not None and step.sender != CUSTOMER:
         label = f"offset {step.place.offset}"
     if step.by_hand:
-        label = f"by hand, {step.by_hand}"
+        label = f"{step.by_hand.kind} by hand, {step.by_hand.operator}"
     elif step.attempt > 1:
         label = f"try {step.attempt}"
     yield f"{step.sender}{arrow}{step.actor}: {_text(label)}"

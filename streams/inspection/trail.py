@@ -34,7 +34,7 @@ from streams.journal import record_id
 from streams.message import Message
 from streams.reply import Reply
 from streams.slip import CONVERSATION
-from streams.topics import DEAD_LETTERS, JOURNAL, MAILBOXES, REPLIES
+from streams.topics import AUDIT, DEAD_LETTERS, JOURNAL, MAILBOXES, REPLIES
 
 MOST: Final = 5_000
 """Records of each topic that are looked through from the newest on, unless told otherwise; and
@@ -123,8 +123,13 @@ class Trail:
         with answering():
             async with asyncio.timeout(self._within):
                 listed = await describe(self._client.jetstream(), self._prefix)
-                # What is compacted holds tables; a table's last state is no message.
-                self._topics = {topic.topic: topic for topic in listed if not topic.compacted}
+                # What is compacted holds tables; a table's last state is no message. What the
+                # audit holds is about the session, not of it.
+                self._topics = {
+                    topic.topic: topic
+                    for topic in listed
+                    if not topic.compacted and topic.topic != AUDIT
+                }
                 await self._each(self._look_through(topic) for topic in self._topics.values())
                 await self._follow_replies()
                 await self._follow_ends()
@@ -271,20 +276,20 @@ class Trail:
         journal = self._topics.get(JOURNAL)
         if journal is None or self._seen_whole(journal):
             return
-        ended = {found.message.id for found in self._on(JOURNAL) if found.message is not None}
+        ended = {found.message.run for found in self._on(JOURNAL) if found.message is not None}
         replies = [
             (found.reply, found.record)
             for found in self._on(REPLIES)
-            if found.reply is not None and found.reply.message_id not in ended
+            if found.reply is not None and (found.reply.run or found.reply.message_id) not in ended
         ]
         replies.sort(key=lambda pair: pair[0].sequence)
 
-        async def follow(turn: str, since: float, until: float) -> None:
-            name = f"{MESSAGE_ID}: {record_id(self.session_id, turn)}\r\n".encode()
+        async def follow(run: str, since: float, until: float) -> None:
+            name = f"{MESSAGE_ID}: {record_id(self.session_id, run)}\r\n".encode()
             await self._take(journal, await self._between(journal, since, until, name))
 
         await self._each(
-            follow(reply.message_id, record.timestamp - SKEW, record.timestamp + SKEW)
+            follow(reply.run or reply.message_id, record.timestamp - SKEW, record.timestamp + SKEW)
             for reply, record in replies[-TURNS:]
         )
 
@@ -295,11 +300,11 @@ class Trail:
         await self._each(
             self._follow_end(message)
             for message in ended[-TURNS:]
-            if message.id not in self._followed
+            if message.run not in self._followed
         )
 
     async def _follow_end(self, message: Message) -> None:
-        self._followed.add(message.id)
+        self._followed.add(message.run)
         sent_at = message.payload.at.timestamp()
         await self._find(CONVERSATION, sent_at - SKEW, sent_at + SKEW)
         if message.slip.done and len(message.trace) > 1:

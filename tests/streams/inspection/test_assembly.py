@@ -2,18 +2,23 @@
 
 import secrets
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from streams.bridge.layout import encode_headers, subject
 from streams.inspection.assembly import assemble, conversation
 from streams.inspection.conversation import CUSTOMER, Conversation, Step, Turn
 from streams.inspection.sequence import mermaid
 from streams.inspection.trail import Trail
 from streams.masking import mask
+from streams.message import ByHand
+from streams.post import put
 from streams.settings import Settings
-from streams.topics import JOURNAL, REPLIES
+from streams.slip import SENTIMENT_ANALYZER, RouteSlip
+from streams.topics import DEAD_LETTERS, JOURNAL, REPLIES
 from tests.streams.inspection.stage import SECRET, Stage
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -184,13 +189,45 @@ async def test_a_turn_that_comes_again_is_not_taken_for_another(stage: Stage) ->
     # Later than the server recognises it by its id: it is stored a second time.
     js, first = stage.client.jetstream(), found.turns[0].steps[0].place
     assert first is not None
-    from streams.bridge.layout import encode_headers, subject
-
     place = subject(stage.settings.prefix, first.topic, first.partition)
     await js.publish(place, again.encode(), headers=encode_headers(session.encode(), b""))
     found, _ = await seen(stage, session, lambda c: len(c.turns[0].steps) > 3)
     assert ("customer", "conversation", "repeated") in path(found.turns[0])
     assert found.turns[0].state == "answered"
+
+
+async def test_what_an_operator_sent_is_marked_as_such(stage: Stage) -> None:
+    session = await stage.play("doomed")
+    found, trail = await seen(stage, session, closed(1))
+    letter = next(f for (topic, _), f in trail.found.items() if topic == DEAD_LETTERS)
+    assert letter.message is not None
+    hand = ByHand(
+        kind="redriven", operator="Ines", at=datetime.now(UTC), letter=letter.record.offset
+    )
+    mended = letter.message.model_copy(
+        update={
+            "by_hand": [hand],
+            "slip": RouteSlip(steps=(SENTIMENT_ANALYZER,)),
+            "payload": letter.message.payload.model_copy(update={"text": "mended"}),
+        }
+    )
+    await put(
+        stage.client,
+        stage.settings,
+        SENTIMENT_ANALYZER,
+        key=session.encode(),
+        value=mended.encode(),
+        message_id=f"redrive-{session}",
+    )
+    found, _ = await seen(stage, session, lambda c: len(c.turns[0].answers) == 2)
+    (turn,) = found.turns
+    assert turn.state == "answered"
+    marked = [step for step in turn.steps if step.by_hand is not None]
+    assert [(step.sender, step.actor) for step in marked] == [("operator", "sentiment_analyzer")]
+    assert marked[0].by_hand == hand
+    assert turn.steps[turn.steps.index(marked[0]) + 1].sender == "sentiment_analyzer"
+    assert len(turn.burials) == 1
+    assert "redriven by hand, Ines" in mermaid(found)
 
 
 async def test_without_the_mailboxes_records_the_traces_tell_the_story(stage: Stage) -> None:

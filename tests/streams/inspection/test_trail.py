@@ -8,12 +8,13 @@ import pytest
 import pytest_asyncio
 
 from mocks.servers import NatsServer
+from streams.bridge.connection import connect, parse_url
 from streams.bridge.layout import encode_headers, partition_for, subject
 from streams.gateway import GatewayUnavailable
 from streams.inspection.trail import Trail, cause_of_record
 from streams.settings import Settings
 from streams.slip import CONVERSATION, SENTIMENT_ANALYZER
-from streams.topics import DEAD_LETTERS, JOURNAL, REPLIES
+from streams.topics import DEAD_LETTERS, JOURNAL, REPLIES, topics
 from tests.faust_apps import records
 from tests.streams.inspection.stage import Stage
 
@@ -42,17 +43,11 @@ def trail(stage: Stage, session: str, **options: int) -> Trail:
 async def everything(stage: Stage, session: str) -> set[tuple[str, int]]:
     """Return the places of all records of a session, found by reading all that there is."""
     found = set()
-    for topic in (*{name for name, _ in trail_topics(stage)},):
+    for topic in topics(stage.settings):
         for record in await records(stage.settings.broker_url, stage.settings.prefix, topic):
             if record.key == session.encode():
                 found.add((record.topic, record.offset))
     return found
-
-
-def trail_topics(stage: Stage) -> list[tuple[str, str]]:
-    from streams.topics import topics
-
-    return [(topic.name, topic.kind) for topic in topics(stage.settings).values()]
 
 
 async def settled(stage: Stage, session: str, turns: int) -> None:
@@ -163,8 +158,6 @@ async def test_a_session_that_nobody_had_has_no_trail(stage: Stage) -> None:
 
 
 async def test_without_a_broker_it_says_so(tmp_path: Path) -> None:
-    from streams.bridge.connection import connect, parse_url
-
     with NatsServer(tmp_path / "nats") as server:
         client = await connect(parse_url(server.url), name="test")
         server.kill()
