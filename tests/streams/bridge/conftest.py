@@ -58,6 +58,12 @@ class Configured(NatsServer):
 Serve = Callable[[str], Configured]
 
 
+@pytest.fixture(params=["at_least_once", "exactly_once"])
+def guarantee(request: pytest.FixtureRequest) -> str:
+    """Faust's `processing_guarantee`: what holds for the one must hold for the other."""
+    return str(request.param)
+
+
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
     """Start servers with more configuration; they end with the test."""
