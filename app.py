@@ -33,6 +33,7 @@ from agents.shop import Shop
 from mocks import laptop, outside, scenarios
 from mocks.laptop import Say
 from mocks.servers import Server, ServerError
+from streams import scrape
 from streams.gateway import Gateway
 from streams.mailbox import Mesh
 from streams.settings import Settings
@@ -41,10 +42,12 @@ from tables.cache import Cache
 from tables.history import HistoryProjection
 from tables.sessions import Sessions
 from web import create_web
+from web.terminal.topics import topics
 
 BANNER = """
   The mesh is up.
     Chat        {web}/
+    Operators   {web}/streams    (token: {token})
     Health      {web}/health
     Worker      {worker}/    (Faust's own pages)
     Data, logs  {data}
@@ -102,6 +105,7 @@ def create_app(settings: Settings) -> MeshApp:
         stream_wait_empty=True,  # a graceful stop finishes the turns in hand
         web_host=settings.web_host,
         web_port=settings.worker_port,
+        web_tables_enabled=False,  # whoever reaches the port could read conversations there
     )
     mesh = Mesh(app, settings)
     sessions = Sessions(app, settings)
@@ -122,6 +126,7 @@ def create_app(settings: Settings) -> MeshApp:
     guardrail_validator.setup(mesh)
     escalation_router.setup(mesh, shop)
     response_aggregator.setup(mesh, sessions)
+    scrape.setup(mesh)
     return app
 
 
@@ -160,8 +165,13 @@ def mock_ports(settings: Settings) -> dict[str, int]:
 
 
 @click.group()
-def cli() -> None:
-    """Run the actor mesh, or a part of it."""
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Run the actor mesh, or a part of it; look into its streams."""
+    context.obj = load_settings  # for the commands that web/terminal adds
+
+
+cli.add_command(topics)
 
 
 @cli.command()
@@ -176,11 +186,19 @@ def run() -> None:
                     web=f"{address}:{settings.web_port}",
                     worker=f"{address}:{settings.worker_port}",
                     data=settings.data_dir,
+                    token=_token_place(settings),
                 )
             )
             laptop.watch(processes, click.echo)
     except KeyboardInterrupt:
         click.echo("stopped")
+
+
+def _token_place(settings: Settings) -> str:
+    """Return where the operators' token is to be found; the token itself stays out of terminals."""
+    if settings.operator_token.get_secret_value():
+        return "MESH_OPERATOR_TOKEN"
+    return str(settings.operator_token_file)
 
 
 @cli.command()

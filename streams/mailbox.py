@@ -15,6 +15,7 @@ from streams.bridge.layout import MESSAGE_ID
 from streams.dead_letters import DeadLetters
 from streams.errors import HopLimitExceeded, MeshError, Retryable, UnknownSubject
 from streams.message import MESSAGE_CODEC, Failure, Hop, Message, Undecoded
+from streams.metrics import Burial, Metrics
 from streams.payload import Escalation, Payload, Response
 from streams.presence import Presence
 from streams.reply import REPLY_CODEC, Progress, Reply
@@ -76,6 +77,7 @@ class Mesh:
             config={"nats.key_in_subject": described[REPLIES].key_in_subject},
         )
         self.presence = Presence(app, settings)
+        self.metrics = Metrics()
 
     def actor(self, subject: str, *, concurrency: int | None = None) -> Callable[[Work], Work]:
         """Give the decorated function the mailbox of `subject`.
@@ -113,14 +115,15 @@ class Mesh:
         key = message.session_id.encode()
         if subject is None:
             # A turn that ends again, because it came twice, is in the journal once.
-            headers = {MESSAGE_ID: f"journal-{message.session_id}-{message.id}".encode()}
+            headers = {MESSAGE_ID: f"journal-{message.session_id}-{message.run}".encode()}
             await self.topics[JOURNAL].send(key=key, value=message, headers=headers)
         else:
             await self.topics[subject].send(key=key, value=message)
 
     async def reply(self, reply: Reply) -> None:
         """Publish a reply; the same one again, after a crash, is the same record."""
-        headers = {MESSAGE_ID: f"reply-{reply.session_id}-{reply.message_id}".encode()}
+        run = reply.run or reply.message_id
+        headers = {MESSAGE_ID: f"reply-{reply.session_id}-{run}".encode()}
         await self.replies.send(key=reply.session_id.encode(), value=reply, headers=headers)
 
     async def attempt(self, subject: str, work: Work, event: Event) -> None:
@@ -134,10 +137,11 @@ class Mesh:
         if not isinstance(message, Message):
             empty = "a record without a value is not a message"
             reason = message.reason if isinstance(message, Undecoded) else empty
-            await self.dead_letters.bury(event, reason)
+            await self._bury(subject, event, "unreadable", reason)
             return
         if message.slip.next() != subject:
-            await self.dead_letters.bury(event, f"it is addressed to {message.slip.next()!r}")
+            text = f"it is addressed to {message.slip.next()!r}"
+            await self._bury(subject, event, "misaddressed", text)
             return
         self.presence.in_hand += 1
         try:
@@ -146,8 +150,10 @@ class Mesh:
             self.presence.in_hand -= 1
 
     async def _work(self, subject: str, work: Work, event: Event, message: Message) -> None:
+        actor = actor_name(subject)
+        self.metrics.waited(actor, time.time() - event.message.timestamp)
         await _until(message.recovery.not_before)
-        hop = Hop(actor=actor_name(subject), started_at=datetime.now(UTC))
+        hop = Hop(actor=actor, started_at=datetime.now(UTC))
         await self.presence.publish(
             Progress(
                 session_id=message.session_id,
@@ -165,6 +171,7 @@ class Mesh:
                 result = await work(message)
             hop.duration_ms = (time.perf_counter() - started) * 1000
             if result is None:
+                self.metrics.hop(hop, "held")
                 return
             if result.slip != planned:
                 hop.outcome = "rerouted"
@@ -175,6 +182,10 @@ class Mesh:
         except Exception as error:
             hop.duration_ms = (time.perf_counter() - started) * 1000
             await self._recover(subject, event, hop, error)
+        else:
+            self.metrics.hop(hop, hop.outcome)
+            if subject == RESPONSE_AGGREGATOR:
+                self.metrics.turn(result, time.time())
 
     async def _recover(self, subject: str, event: Event, hop: Hop, error: Exception) -> None:
         """Send on a message whose actor failed: once more, to `on_error`, or to the dead."""
@@ -182,17 +193,20 @@ class Mesh:
         message = Message.decode(event.message.value or b"")
         if not isinstance(error, MeshError):
             log.exception("%s failed on turn %s", hop.actor, message.id, exc_info=error)
+        self.metrics.error(hop.actor, error)
         message.trace.append(hop)
         failures = message.recovery.attempts.get(hop.actor, 0) + 1
         message.recovery.attempts[hop.actor] = failures
         if isinstance(error, Retryable) and failures <= self.settings.retries:
             hop.outcome = "retry"
+            self.metrics.hop(hop, hop.outcome)
             hop.notes.append(f"try {failures} failed: {error}")
             delay = self.settings.retry_delay * 2 ** (failures - 1)
             message.recovery.not_before = datetime.now(UTC) + timedelta(seconds=delay)
             await self.send(message)
             return
         hop.outcome = "failed"
+        self.metrics.hop(hop, hop.outcome)
         message.recovery.not_before = None
         message.error = Failure(
             actor=hop.actor, kind=type(error).__name__, text=str(error), at=datetime.now(UTC)
@@ -214,7 +228,7 @@ class Mesh:
         self, subject: str, event: Event, message: Message, error: Exception
     ) -> None:
         """Bury the message, and still end the turn with an honest reply."""
-        await self.dead_letters.bury(event, f"{type(error).__name__}: {error}")
+        await self._bury(subject, event, "failed", f"{type(error).__name__}: {error}")
         if subject == RESPONSE_AGGREGATOR:
             return
         reason = f"{actor_name(subject)}: {type(error).__name__}: {error}"
@@ -223,6 +237,10 @@ class Mesh:
         # A new slip: the old one may have no hop left. The trace keeps where the message was.
         message.slip = RouteSlip(steps=CLOSE)
         await self.send(message)
+
+    async def _bury(self, subject: str, event: Event, why: Burial, reason: str) -> None:
+        self.metrics.buried(actor_name(subject), why)
+        await self.dead_letters.bury(event, reason)
 
 
 def _added(before: dict[str, Any], payload: Payload) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from aiohttp import web
 
 from streams.gateway import Gateway
 from streams.settings import Settings
-from web import chat, health
+from web import chat, health, metrics, operator
 from web.errors import json_errors
 from web.room import ROOM, Room, body_limit
 from web.security import add_headers
@@ -19,4 +19,6 @@ def create_web(settings: Settings, gateway: Gateway) -> web.Application:
     app.on_shutdown.append(close_all)
     chat.setup(app)
     health.setup(app)
+    operator.setup(app)
+    metrics.setup(app)
     return app

@@ -16,8 +16,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from streams.masking import mask_cards
 from streams.message import ID_PATTERN
-from web.cards import mask_cards
 from web.errors import ApiError
 
 MAX_SEQUENCE: Final = 2**53  # the largest whole number that JavaScript counts exactly

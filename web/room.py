@@ -4,6 +4,7 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import ceil
+from pathlib import Path
 from typing import Final, Literal, Self
 from weakref import WeakSet
 
@@ -19,6 +20,7 @@ from web.limits import RateLimit
 from web.session import Holder, Sessions, UnknownSession
 from web.turns import TurnWatch
 
+STATIC: Final = Path(__file__).parent / "static"
 DAY: Final = 86_400.0
 
 

@@ -22,7 +22,8 @@ from web.inbox import Inbox, inbox
 from web.inputs import Hello, Say, read, read_json
 from web.room import ROOM, Room, body_limit, watch_key, with_human
 from web.security import require_same_origin
-from web.session import BadToken, Holder
+from web.session import Holder
+from web.signed import BadToken
 
 log = logging.getLogger(__name__)
 

@@ -86,6 +86,8 @@ class Reader:
         """One past the last sequence known to exist: exact when nothing is pending."""
         self.caught_up = False
         """Whether everything that was there at the last word from the server has arrived."""
+        self.pending = 0
+        """Records that were still to come at the last word from the server."""
         self._wake = wake
         self._identity = identity
         """Of the stream that we read from: another one under its name must not go unnoticed."""
@@ -236,7 +238,8 @@ class Reader:
         self._number = 0
         self._asked = 0
         self._window = FIRST
-        self.caught_up = not info.num_pending
+        self.pending = info.num_pending or 0
+        self.caught_up = not self.pending
         self._pull()
         self._wake()
 
@@ -295,6 +298,7 @@ class Reader:
         self._asked -= 1
         self.next_sequence = sequence + 1
         self.highwater = sequence + pending + 1
+        self.pending = pending
         self.caught_up = not pending
         self.buffer.append(
             Delivered(subject, sequence, nanoseconds / 1_000_000_000, header, payload)

@@ -60,6 +60,10 @@ class Bench:
             await asyncio.sleep(0.02)
         raise AssertionError(f"there are {len(found)} dead letters, not {count}")
 
+    def counted(self, name: str, **labels: str) -> float:
+        """Return what a series of the metrics has counted."""
+        return self.mesh.metrics.registry.get_sample_value(name, labels) or 0.0
+
 
 OpenBench = Callable[[dict[str, Work]], AbstractAsyncContextManager[Bench]]
 
@@ -118,6 +122,11 @@ async def test_a_message_follows_its_slip_to_the_journal(bench: OpenBench) -> No
     async with bench(actors) as mesh:
         await mesh.mesh.send(turn(*steps))
         (ended,) = await mesh.journal()
+        for actor in (hop.actor for hop in ended.trace):
+            assert mesh.counted("mesh_hops_total", actor=actor, outcome="done") == 1
+            assert mesh.counted("mesh_hop_seconds_count", actor=actor) == 1
+            assert mesh.counted("mesh_wait_seconds_count", actor=actor) == 1
+        assert mesh.counted("mesh_turn_seconds_count", state="failed") == 1  # it has no response
     assert ended.slip.done == steps
     assert ended.slip.next() is None
     assert [hop.actor for hop in ended.trace] == [
@@ -168,6 +177,10 @@ async def test_a_failure_that_may_pass_is_retried_and_counted_in_the_message(
     async with bench({slip.CONTEXT_RETRIEVER: flaky, **ENDING}) as mesh:
         await mesh.mesh.send(turn(slip.CONTEXT_RETRIEVER, slip.RESPONSE_AGGREGATOR))
         (ended,) = await mesh.journal()
+        actor = "context_retriever"
+        assert mesh.counted("mesh_hops_total", actor=actor, outcome="retry") == 2
+        assert mesh.counted("mesh_hops_total", actor=actor, outcome="done") == 1
+        assert mesh.counted("mesh_errors_total", actor=actor, kind="ShopUnavailable") == 2
     assert seen == [0, 1, 2]
     assert [hop.outcome for hop in ended.trace] == ["retry", "retry", "done", "done"]
     assert "orders: no answer" in ended.trace[0].notes[0]
@@ -254,6 +267,9 @@ async def test_an_exit_that_fails_for_good_ends_in_the_dead_letters_and_goes_rou
         await mesh.mesh.send(turn(slip.RESPONSE_AGGREGATOR))
         await mesh.dead_letters(2)
         assert tries == 2
+        actor = "response_aggregator"
+        assert mesh.counted("mesh_hops_total", actor=actor, outcome="failed") == 2
+        assert mesh.counted("mesh_dead_letters_total", actor=actor, reason="failed") == 2
     assert b"oops" in dict(letter.headers)[REASON]
 
 
@@ -291,6 +307,8 @@ async def test_an_undecodable_record_is_kept_with_its_bytes_and_the_next_one_is_
         await mesh.mesh.send(turn(slip.SENTIMENT_ANALYZER, slip.RESPONSE_AGGREGATOR))
         (letter,) = await mesh.dead_letters()
         await mesh.journal()
+        buried = {"actor": "sentiment_analyzer", "reason": "unreadable"}
+        assert mesh.counted("mesh_dead_letters_total", **buried) == 1
     headers = dict(letter.headers)
     assert letter.value == data
     assert letter.key == b"s1"
@@ -321,6 +339,8 @@ async def test_a_message_in_the_wrong_mailbox_is_not_worked_on(bench: OpenBench)
         stray = turn(slip.INTENT_ANALYZER)
         await mesh.mesh.topics[slip.SENTIMENT_ANALYZER].send(key=b"s1", value=stray)
         (letter,) = await mesh.dead_letters()
+        buried = {"actor": "sentiment_analyzer", "reason": "misaddressed"}
+        assert mesh.counted("mesh_dead_letters_total", **buried) == 1
     assert worked == []
     assert b"mesh.intent_analyzer" in dict(letter.headers)[REASON]
 
@@ -341,6 +361,7 @@ async def test_what_an_actor_holds_back_is_not_sent_on(bench: OpenBench) -> None
         other.payload = Payload(text="other", at=NOW)
         await mesh.mesh.send(other)
         (ended,) = await mesh.journal()
+        assert mesh.counted("mesh_hops_total", actor="conversation", outcome="held") == 1
     assert ended.id == other.id
 
 
