@@ -213,6 +213,11 @@ async def together(*workers: Worker) -> None:
     await until(same, "they work in one generation")
 
 
+async def says(worker: Worker, words: str) -> None:
+    """Wait until a worker's output has these words in it."""
+    await until(lambda: words in worker.output, f"the worker says: {words}")
+
+
 async def exit_statuses(*workers: Worker) -> list[int]:
     """Ask workers to end, all at once, and return their exit statuses."""
     return list(await asyncio.gather(*(asyncio.to_thread(worker.stop) for worker in workers)))

@@ -7,7 +7,7 @@ import pytest
 
 from mocks.servers import NatsServer
 
-from .conftest import Worker, together, until
+from .conftest import Worker, says, together
 from .feed import feeding
 
 pytestmark = pytest.mark.faults
@@ -30,5 +30,5 @@ async def test_a_server_that_stands_still_for_longer_than_the_session(
         await feed.send(500)
         await feed.check()
         for worker in workers:
-            await until(lambda: "giving up all partitions" in worker.output, "its lease lapsed")
+            await says(worker, "giving up all partitions")
             assert worker.stop() == 0
