@@ -10,39 +10,25 @@ from typing import Final, Self
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.js.errors import NoStreamResponseError
 from pydantic import BaseModel, Field, ValidationError
 
 from streams.bridge import decode
 from streams.bridge.connection import connect, parse_url
-from streams.bridge.direct import batch
 from streams.bridge.errors import BridgeError
-from streams.bridge.layout import (
-    MESSAGE_ID,
-    encode_headers,
-    partition_for,
-    stream_name,
-    subject,
-)
-from streams.errors import MeshError
+from streams.errors import GatewayUnavailable as GatewayUnavailable
 from streams.message import Message
+from streams.post import put
 from streams.presence import Pulse, progress_subject, pulse_subject
+from streams.replies import replies_of, reply_subject
 from streams.reply import Progress, Reply
 from streams.settings import Settings
 from streams.slip import CONVERSATION
-from streams.topics import REPLIES, declare_topics
+from streams.topics import declare_topics
 
 log = logging.getLogger(__name__)
 
-ACKNOWLEDGED_WITHIN: Final = 5.0  # seconds
 PULSE_WITHIN: Final = 1.0  # seconds
 DECLARE_AGAIN: Final = 1.0  # seconds
-SEND_AGAIN: Final = 0.1  # seconds
-READ_BATCH: Final = 256  # replies
-
-
-class GatewayUnavailable(MeshError):
-    """The broker did not answer; what was to be sent may be sent again under the same id."""
 
 
 class Health(BaseModel):
@@ -137,49 +123,18 @@ class Gateway:
         no acknowledgement comes; then nobody knows whether the turn arrived, and sending the same
         message again is right.
         """
-        client = self.client
-        key = message.session_id.encode()
-        partition = partition_for(key, self.settings.partitions)
-        headers = encode_headers(key, b"") | {MESSAGE_ID: f"{message.session_id}-{message.id}"}
-        place = subject(self.settings.prefix, CONVERSATION, partition)
-        deadline = asyncio.get_running_loop().time() + ACKNOWLEDGED_WITHIN
-        while True:
-            try:
-                await client.jetstream().publish(
-                    place, message.encode(), headers=headers, timeout=ACKNOWLEDGED_WITHIN
-                )
-            except NoStreamResponseError as error:
-                # A server that has just started takes connections before it has its streams.
-                if asyncio.get_running_loop().time() > deadline:
-                    raise GatewayUnavailable("the topics are not there") from error
-                await asyncio.sleep(SEND_AGAIN)
-            except NatsError as error:
-                raise GatewayUnavailable(f"the message broker did not take it: {error}") from error
-            else:
-                return
-
-    def _reply_subject(self, session_id: str) -> str:
-        key = session_id.encode()
-        partition = partition_for(key, self.settings.partitions)
-        return subject(self.settings.prefix, REPLIES, partition, key)
+        await put(
+            self.client,
+            self.settings,
+            CONVERSATION,
+            key=message.session_id.encode(),
+            value=message.encode(),
+            message_id=f"{message.session_id}-{message.id}",
+        )
 
     async def replies(self, session_id: str, after: int = 0) -> list[Reply]:
         """Return a session's replies with a sequence above `after`, in order, each once."""
-        client = self.client
-        stream = stream_name(self.settings.prefix, REPLIES)
-        subjects = self._reply_subject(session_id)
-        found: dict[int, Reply] = {}
-        position = 1
-        try:
-            while position:
-                records, position = await batch(client, stream, subjects, position, READ_BATCH)
-                for each in records:
-                    with suppress(ValidationError):
-                        reply = Reply.model_validate_json(each.record.value or b"")
-                        found.setdefault(reply.sequence, reply)
-        except (NatsError, BridgeError, TimeoutError) as error:
-            raise GatewayUnavailable(f"replies cannot be read: {error}") from error
-        return [found[sequence] for sequence in sorted(found) if sequence > after]
+        return await replies_of(self.client, self.settings, session_id, after)
 
     @asynccontextmanager
     async def listen(self, session_id: str) -> AsyncIterator[Listener]:
@@ -190,7 +145,9 @@ class Gateway:
             progress = await client.subscribe(
                 progress_subject(self.settings.prefix, session_id), cb=listener._on_progress
             )
-            replies = await client.subscribe(self._reply_subject(session_id), cb=listener._on_reply)
+            replies = await client.subscribe(
+                reply_subject(self.settings, session_id), cb=listener._on_reply
+            )
             # The server has our interest only once it has answered what came after it.
             await client.flush()
         except NatsError as error:

@@ -115,14 +115,15 @@ class Mesh:
         key = message.session_id.encode()
         if subject is None:
             # A turn that ends again, because it came twice, is in the journal once.
-            headers = {MESSAGE_ID: f"journal-{message.session_id}-{message.id}".encode()}
+            headers = {MESSAGE_ID: f"journal-{message.session_id}-{message.run}".encode()}
             await self.topics[JOURNAL].send(key=key, value=message, headers=headers)
         else:
             await self.topics[subject].send(key=key, value=message)
 
     async def reply(self, reply: Reply) -> None:
         """Publish a reply; the same one again, after a crash, is the same record."""
-        headers = {MESSAGE_ID: f"reply-{reply.session_id}-{reply.message_id}".encode()}
+        run = reply.run or reply.message_id
+        headers = {MESSAGE_ID: f"reply-{reply.session_id}-{run}".encode()}
         await self.replies.send(key=reply.session_id.encode(), value=reply, headers=headers)
 
     async def attempt(self, subject: str, work: Work, event: Event) -> None:

@@ -84,7 +84,7 @@ async def _turn(room: Room, message: Message, *, new_session: bool) -> Reply:
             aclosing(box.news()) as news,
         ):
             earlier = [] if new_session else await box.missed()
-            for reply in earlier:
+            for reply in reversed(earlier):  # a redriven turn is answered again
                 if reply.message_id == message.id:
                     return reply
             await room.gateway.send(message)

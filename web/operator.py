@@ -7,6 +7,7 @@ nothing.
 
 import hashlib
 import hmac
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from math import ceil
@@ -17,6 +18,7 @@ from aiohttp import web
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
+from streams.audit import Entry, append
 from streams.settings import Settings
 from web.errors import ApiError
 from web.inputs import Input, read, read_json
@@ -30,6 +32,7 @@ SIGNED_IN_FOR: Final = 12 * 3600.0  # seconds: a working day
 TRIES_PER_MINUTE: Final = 10  # different tokens that one address may try
 PROGRAM: Final = "token"  # who a program is that names nobody
 MAX_NAME: Final = 64  # characters
+ASKED_AGAIN: Final = 300.0  # seconds after which looking at personal data is written down again
 
 _NOT_IT: Final = "This is not the operators' token."
 
@@ -75,6 +78,8 @@ class Door:
         self._signer = signer
         self._purpose = b"operator " + hashlib.sha256(self._token).hexdigest().encode()
         self._tries = RateLimit(TRIES_PER_MINUTE)
+        #: When who last asked for personal data of what, by this process's clock.
+        self.asked: dict[tuple[str, str], float] = {}
 
     def check(self, token: str, address: str) -> None:
         """Raise ApiError unless `token` is right: 401, or 429 after too many different ones."""
@@ -143,6 +148,25 @@ def _program(request: web.Request, door: Door) -> Operator:
     door.check(token, request.remote or "")
     name = request.headers.get("X-Operator", PROGRAM)
     return Operator(read(Named, {"name": name}, MAX_NAME).name)
+
+
+async def unmasked(request: web.Request, target: str) -> bool:
+    """Say whether an operator asks for personal data (`?unmask=1`), and write down that they do.
+
+    `target` is what they look at, in words. A page that asks for the same again and again is
+    written down once in a while. GatewayUnavailable if it cannot be written: then show nothing.
+    """
+    if request.query.get("unmask") != "1":
+        return False
+    room, name, now = request.app[ROOM], operator(request).name, time.monotonic()
+    asked = request.app[DOOR].asked
+    if asked.get((name, target), float("-inf")) < now - ASKED_AGAIN:
+        entry = Entry(operator=name, action="unmask", target=target)
+        await append(room.gateway.client, room.settings, entry)
+        for old in [key for key, at in asked.items() if at < now - ASKED_AGAIN]:
+            del asked[old]
+        asked[name, target] = now
+    return True
 
 
 def operator_page(file: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
