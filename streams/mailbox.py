@@ -14,6 +14,7 @@ from faust.types import EventT
 from streams.bridge.layout import MESSAGE_ID
 from streams.dead_letters import DeadLetters
 from streams.errors import HopLimitExceeded, MeshError, Retryable, UnknownSubject
+from streams.journal import record_id
 from streams.message import MESSAGE_CODEC, Failure, Hop, Message, Undecoded
 from streams.metrics import Burial, Metrics
 from streams.payload import Escalation, Payload, Response
@@ -114,8 +115,7 @@ class Mesh:
             raise UnknownSubject(subject)
         key = message.session_id.encode()
         if subject is None:
-            # A turn that ends again, because it came twice, is in the journal once.
-            headers = {MESSAGE_ID: f"journal-{message.session_id}-{message.run}".encode()}
+            headers = {MESSAGE_ID: record_id(message.session_id, message.run).encode()}
             await self.topics[JOURNAL].send(key=key, value=message, headers=headers)
         else:
             await self.topics[subject].send(key=key, value=message)

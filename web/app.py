@@ -4,7 +4,7 @@ from aiohttp import web
 
 from streams.gateway import Gateway
 from streams.settings import Settings
-from web import chat, health, metrics, operator
+from web import chat, health, metrics, operator, topics
 from web.errors import json_errors
 from web.room import ROOM, Room, body_limit
 from web.security import add_headers
@@ -21,4 +21,5 @@ def create_web(settings: Settings, gateway: Gateway) -> web.Application:
     health.setup(app)
     operator.setup(app)
     metrics.setup(app)
+    topics.setup(app)
     return app
