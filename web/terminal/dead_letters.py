@@ -161,16 +161,16 @@ def redrive_command(
             _preview(plans, as_json_lines)
         ready = [(each, fate) for each, (_, fate) in zip(plans, chosen, strict=True) if each["ok"]]
         failed = len(plans) - len(ready)
+        if as_json_lines and not dry_run:
+            for each in plans:
+                if not each["ok"]:
+                    emit(each | {"redriven": False})
         if dry_run or not ready:
             sys.exit(1 if failed else 0)
         if not yes and not click.confirm(f"Send {len(ready)} on?", err=True):
             sys.exit(1)
         for each, fate in ready:
             failed += not await _send(client, settings, each, change, fate, as_json_lines)
-        if as_json_lines:
-            for each in plans:
-                if not each["ok"]:
-                    emit(each | {"redriven": False})
         sys.exit(1 if failed else 0)
 
     with_broker(work)
