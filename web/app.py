@@ -4,7 +4,7 @@ from aiohttp import web
 
 from streams.gateway import Gateway
 from streams.settings import Settings
-from web import chat, health, metrics, operator, topics
+from web import chat, dead_letters, health, metrics, operator, topics
 from web.errors import json_errors
 from web.room import ROOM, Room, body_limit
 from web.security import add_headers
@@ -22,4 +22,5 @@ def create_web(settings: Settings, gateway: Gateway) -> web.Application:
     operator.setup(app)
     metrics.setup(app)
     topics.setup(app)
+    dead_letters.setup(app)
     return app
