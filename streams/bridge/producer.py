@@ -26,6 +26,7 @@ from .layout import (
     partition_for,
     subject,
 )
+from .publisher import Publisher
 from .topics import TopicInfo
 
 if TYPE_CHECKING:
@@ -73,8 +74,11 @@ class ProducerBuffer(base.ProducerBuffer):
 class Destination:
     """What sending to a topic needs to know each time, worked out once."""
 
-    def __init__(self, info: TopicInfo, *, changelog: bool, vital: bool) -> None:
+    def __init__(
+        self, info: TopicInfo, publisher: Publisher, *, changelog: bool, vital: bool
+    ) -> None:
         self.info = info
+        self.publisher = publisher
         self.changelog = changelog
         self.vital = vital
         self.escaped = escape(info.topic)
@@ -187,7 +191,7 @@ class Producer(base.Producer):
     ) -> "asyncio.Future[RecordMetadata] | None":
         """Do what `send_watched` does; None, and nothing is done, if that would have to wait."""
         destination = self._destinations.get(topic)
-        if destination is None or self.waiting or self.link.publisher.full:
+        if destination is None or self.waiting or destination.publisher.full:
             return None
         _, key, value, partition, timestamp, headers, *_ = message
         key, value = cast(bytes | None, key), cast(bytes | None, value)
@@ -215,8 +219,8 @@ class Producer(base.Producer):
             await self._behind_what_waits()
         if destination is None:
             destination = await self._find_destination(topic)
-        if not self._kept(source) and self.link.publisher.full:
-            await self.link.publisher.room()
+        if destination.publisher.full and not self._kept(source):
+            await destination.publisher.room()
         return self._send_now(
             *(destination, source, message_id, key, value, partition, timestamp, headers, watched)
         )
@@ -280,7 +284,7 @@ class Producer(base.Producer):
         if self._kept(source):
             output = Output(where, payload, block, message_id, info.compacted, stored)
             return self._keep(cast(Input, source), output, destination)
-        return self.link.publisher.publish(
+        return destination.publisher.publish(
             where,
             payload,
             block,
@@ -443,6 +447,7 @@ class Producer(base.Producer):
         info = await self.link.topic(topic)
         destination = self._destinations[topic] = Destination(
             info,
+            self.link.publisher,
             changelog=self._is_changelog(topic),
             vital=not topic.startswith(self.app.conf.reply_to_prefix),
         )

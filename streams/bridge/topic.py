@@ -25,6 +25,10 @@ class Topic(faust.Topic):
     def _dumpers(self) -> tuple[Dump, Dump] | None:
         return dumpers(cast(faust.App, self.app), self.schema) if type(self) is Topic else None
 
+    @cached_property
+    def _attaches(self) -> bool:
+        return attaches(self.app)
+
     async def send(
         self,
         *,
@@ -41,7 +45,7 @@ class Topic(faust.Topic):
     ) -> Awaitable[RecordMetadata]:
         """Send a message; the result gives its place once it is stored."""
         app: Any = self.app
-        if callback is not None or attaches(app):
+        if callback is not None or self._attaches:
             return await super().send(
                 key=key,
                 value=value,
