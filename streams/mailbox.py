@@ -16,6 +16,7 @@ from streams import tracing
 from streams.bridge.layout import MESSAGE_ID
 from streams.dead_letters import DeadLetters
 from streams.errors import HopLimitExceeded, MeshError, Retryable, UnknownSubject
+from streams.journal import record_id
 from streams.logs import about
 from streams.message import MESSAGE_CODEC, Failure, Hop, Message, Undecoded
 from streams.metrics import Burial, Metrics, Outcome
@@ -123,8 +124,7 @@ class Mesh:
         if message.traceparent is not None:
             headers[TRACEPARENT] = message.traceparent.encode()
         if subject is None:
-            # A turn that ends again, because it came twice, is in the journal once.
-            headers[MESSAGE_ID] = f"journal-{message.session_id}-{message.run}".encode()
+            headers[MESSAGE_ID] = record_id(message.session_id, message.run).encode()
             await self.topics[JOURNAL].send(key=key, value=message, headers=headers)
         else:
             await self.topics[subject].send(key=key, value=message, headers=headers or None)
