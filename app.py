@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-import logging
+import logging.config
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -33,18 +33,24 @@ from agents.shop import Shop
 from mocks import laptop, outside, scenarios
 from mocks.laptop import Say
 from mocks.servers import Server, ServerError
+from streams import logs, scrape
 from streams.gateway import Gateway
 from streams.mailbox import Mesh
 from streams.settings import Settings
 from streams.topics import TopicDeclaration
+from streams.tracing import Tracing
 from tables.cache import Cache
 from tables.history import HistoryProjection
 from tables.sessions import Sessions
 from web import create_web
+from web.terminal.conversation import conversation as conversation_command
+from web.terminal.dead_letters import deadletters
+from web.terminal.topics import topics
 
 BANNER = """
   The mesh is up.
     Chat        {web}/
+    Operators   {web}/streams    (token: {token})
     Health      {web}/health
     Worker      {worker}/    (Faust's own pages)
     Data, logs  {data}
@@ -67,6 +73,23 @@ class MeshApp(faust.App):
         """Return Faust's own services behind ours: they start later and stop earlier."""
         own = () if self.client_only or self.producer_only else self.rooms
         return [*own, *super().on_init_dependencies()]
+
+
+class Spans(Service):
+    """The way out of a worker for what it tells of its hops, if anybody wants to hear of it."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        super().__init__()
+        self.mesh = mesh
+
+    async def on_start(self) -> None:
+        """Open it before the first event."""
+        self.mesh.tracing = await Tracing.open(self.mesh.settings, "worker")
+
+    async def on_stop(self) -> None:
+        """Send the rest, the last event being done."""
+        if self.mesh.tracing is not None:
+            await self.mesh.tracing.close()
 
 
 class Outside(Service):
@@ -102,11 +125,14 @@ def create_app(settings: Settings) -> MeshApp:
         stream_wait_empty=True,  # a graceful stop finishes the turns in hand
         web_host=settings.web_host,
         web_port=settings.worker_port,
+        logging_config=logs.configuration(settings, "worker"),
+        web_tables_enabled=False,  # whoever reaches the port could read conversations there
     )
     mesh = Mesh(app, settings)
     sessions = Sessions(app, settings)
     model, shop, cache = Model(settings), Shop(settings), Cache(settings.redis_url)
     app.rooms = (
+        Spans(mesh),
         TopicDeclaration(settings),
         Outside(model, shop, cache),
         mesh.presence,
@@ -122,6 +148,7 @@ def create_app(settings: Settings) -> MeshApp:
     guardrail_validator.setup(mesh)
     escalation_router.setup(mesh, shop)
     response_aggregator.setup(mesh, sessions)
+    scrape.setup(mesh)
     return app
 
 
@@ -160,8 +187,15 @@ def mock_ports(settings: Settings) -> dict[str, int]:
 
 
 @click.group()
-def cli() -> None:
-    """Run the actor mesh, or a part of it."""
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Run the actor mesh, or a part of it; look into its streams."""
+    context.obj = load_settings  # for the commands that web/terminal adds
+
+
+cli.add_command(topics)
+cli.add_command(conversation_command)
+cli.add_command(deadletters)
 
 
 @cli.command()
@@ -176,11 +210,19 @@ def run() -> None:
                     web=f"{address}:{settings.web_port}",
                     worker=f"{address}:{settings.worker_port}",
                     data=settings.data_dir,
+                    token=_token_place(settings),
                 )
             )
             laptop.watch(processes, click.echo)
     except KeyboardInterrupt:
         click.echo("stopped")
+
+
+def _token_place(settings: Settings) -> str:
+    """Return where the operators' token is to be found; the token itself stays out of terminals."""
+    if settings.operator_token.get_secret_value():
+        return "MESH_OPERATOR_TOKEN"
+    return str(settings.operator_token_file)
 
 
 @cli.command()
@@ -196,15 +238,18 @@ def web_command() -> None:
     settings = load_settings()
 
     async def pages(stop: asyncio.Event) -> None:
+        tracing = await Tracing.open(settings, "web")
         gateway = Gateway(settings)
         await gateway.start()
         try:
-            app = create_web(settings, gateway)
+            app = create_web(settings, gateway, tracing)
             await _serve({settings.web_port: app}, settings.web_host, stop)
         finally:
             await gateway.close()
+            if tracing is not None:
+                await tracing.close()
 
-    _until_signalled(pages)
+    _until_signalled(logs.configuration(settings, "web"), pages)
 
 
 @cli.command()
@@ -222,7 +267,8 @@ def mocks() -> None:
         llm_api_key=settings.llm_api_key.get_secret_value() or None,
     )
     served = {port: apps[name] for name, port in mock_ports(settings).items()}
-    _until_signalled(lambda stop: _serve(served, "127.0.0.1", stop))
+    logging_config = logs.configuration(settings, "mocks")
+    _until_signalled(logging_config, lambda stop: _serve(served, "127.0.0.1", stop))
 
 
 @cli.command("scenarios")
@@ -292,9 +338,11 @@ async def _serve(apps: dict[int, web.Application], host: str, stop: asyncio.Even
         await stop.wait()
 
 
-def _until_signalled(serve: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+def _until_signalled(
+    logging_config: dict[str, Any], serve: Callable[[asyncio.Event], Awaitable[None]]
+) -> None:
     """Run `serve` until SIGINT or SIGTERM sets the event that it is given."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.config.dictConfig(logging_config)
 
     async def main() -> None:
         stop = asyncio.Event()

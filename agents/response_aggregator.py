@@ -23,6 +23,7 @@ def reply_of(message: Message, now: datetime) -> Reply:
         sentiment=payload.sentiment.label if payload.sentiment else None,
         route=[hop.actor for hop in message.trace] + ["response_aggregator"],
         actions=[describe(r) for r in payload.execution.results] if payload.execution else [],
+        run=message.run if message.former_run else None,
     )
 
 

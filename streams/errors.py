@@ -40,3 +40,7 @@ class ShopRefused(MeshError):
 
 class ModelUnavailable(MeshError):
     """The model failed, was too slow, or answered with something that is not what was asked."""
+
+
+class GatewayUnavailable(MeshError):
+    """The broker did not answer; what was to be sent may be sent again under the same id."""

@@ -1,7 +1,6 @@
 """The way into the mesh and out of it for a process without Faust: the pages."""
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -11,40 +10,26 @@ from typing import Final, Self
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.js.errors import NoStreamResponseError
 from pydantic import BaseModel, Field, ValidationError
 
+from streams import tracing
 from streams.bridge import decode
 from streams.bridge.connection import connect, parse_url
 from streams.bridge.errors import BridgeError
-from streams.bridge.layout import (
-    MESSAGE_ID,
-    decode_headers,
-    encode_headers,
-    partition_for,
-    stream_name,
-    subject,
-)
-from streams.errors import MeshError
+from streams.errors import GatewayUnavailable as GatewayUnavailable
 from streams.message import Message
+from streams.post import put
 from streams.presence import Pulse, progress_subject, pulse_subject
+from streams.replies import replies_of, reply_subject
 from streams.reply import Progress, Reply
 from streams.settings import Settings
 from streams.slip import CONVERSATION
-from streams.topics import REPLIES, declare_topics
+from streams.topics import declare_topics
 
 log = logging.getLogger(__name__)
 
-ACKNOWLEDGED_WITHIN: Final = 5.0  # seconds
 PULSE_WITHIN: Final = 1.0  # seconds
 DECLARE_AGAIN: Final = 1.0  # seconds
-SEND_AGAIN: Final = 0.1  # seconds
-READ_WITHIN: Final = 5.0  # seconds
-READ_BATCH: Final = 256  # replies
-
-
-class GatewayUnavailable(MeshError):
-    """The broker did not answer; what was to be sent may be sent again under the same id."""
 
 
 class Health(BaseModel):
@@ -125,7 +110,9 @@ class Gateway:
         """Say whether the broker is there right now."""
         return self._client is not None and self._client.is_connected
 
-    def _require(self) -> Client:
+    @property
+    def client(self) -> Client:
+        """The connection, for those who look into the streams; GatewayUnavailable without one."""
         if self._client is None or not self._client.is_connected:
             raise GatewayUnavailable("the message broker is not reachable")
         return self._client
@@ -137,96 +124,32 @@ class Gateway:
         no acknowledgement comes; then nobody knows whether the turn arrived, and sending the same
         message again is right.
         """
-        client = self._require()
-        key = message.session_id.encode()
-        partition = partition_for(key, self.settings.partitions)
-        headers = encode_headers(key, b"") | {MESSAGE_ID: f"{message.session_id}-{message.id}"}
-        place = subject(self.settings.prefix, CONVERSATION, partition)
-        deadline = asyncio.get_running_loop().time() + ACKNOWLEDGED_WITHIN
-        while True:
-            try:
-                await client.jetstream().publish(
-                    place, message.encode(), headers=headers, timeout=ACKNOWLEDGED_WITHIN
-                )
-            except NoStreamResponseError as error:
-                # A server that has just started takes connections before it has its streams.
-                if asyncio.get_running_loop().time() > deadline:
-                    raise GatewayUnavailable("the topics are not there") from error
-                await asyncio.sleep(SEND_AGAIN)
-            except NatsError as error:
-                raise GatewayUnavailable(f"the message broker did not take it: {error}") from error
-            else:
-                return
-
-    def _reply_subject(self, session_id: str) -> str:
-        key = session_id.encode()
-        partition = partition_for(key, self.settings.partitions)
-        return subject(self.settings.prefix, REPLIES, partition, key)
+        await put(
+            self.client,
+            self.settings,
+            CONVERSATION,
+            key=message.session_id.encode(),
+            value=message.encode(),
+            message_id=f"{message.session_id}-{message.id}",
+            headers={name: value.encode() for name, value in tracing.headers().items()},
+        )
 
     async def replies(self, session_id: str, after: int = 0) -> list[Reply]:
         """Return a session's replies with a sequence above `after`, in order, each once."""
-        client = self._require()
-        found: dict[int, Reply] = {}
-        position = 1
-        try:
-            while position:
-                batch, position = await self._read(client, session_id, position)
-                for message in batch:
-                    with suppress(ValidationError):
-                        value = decode_headers(message.headers, message.data).value
-                        reply = Reply.model_validate_json(value or b"")
-                        found.setdefault(reply.sequence, reply)
-        except (NatsError, TimeoutError) as error:
-            raise GatewayUnavailable(f"replies cannot be read: {error}") from error
-        return [found[sequence] for sequence in sorted(found) if sequence > after]
-
-    async def _read(self, client: Client, session_id: str, position: int) -> tuple[list[Msg], int]:
-        """Read a batch of a session's reply records; also where to read on, 0 at the end.
-
-        JetStream's direct get takes a batch of one subject in a single request; nats-py offers
-        only one message a request.
-        """
-        stream = stream_name(self.settings.prefix, REPLIES)
-        request = {
-            "seq": position,
-            "next_by_subj": self._reply_subject(session_id),
-            "batch": READ_BATCH,
-        }
-        subscription = await client.subscribe(client.new_inbox())
-        batch: list[Msg] = []
-        try:
-            await client.publish(
-                f"$JS.API.DIRECT.GET.{stream}", json.dumps(request).encode(), subscription.subject
-            )
-            while True:
-                message = await subscription.next_msg(READ_WITHIN)
-                headers = message.headers or {}
-                match headers.get("Status"):
-                    case None:
-                        batch.append(message)
-                        position = int(headers["Nats-Sequence"]) + 1
-                    case "204":  # the end of this batch
-                        more = int(headers.get("Nats-Num-Pending", "0")) > 0
-                        return batch, position if more else 0
-                    case "404":  # nothing there
-                        return batch, 0
-                    case "503":
-                        raise GatewayUnavailable("the stream of replies is not available")
-                    case status:
-                        raise GatewayUnavailable(f"replies cannot be read: status {status}")
-        finally:
-            await subscription.unsubscribe()
+        return await replies_of(self.client, self.settings, session_id, after)
 
     @asynccontextmanager
     async def listen(self, session_id: str) -> AsyncIterator[Listener]:
         """Listen to a session. Once entered, nothing that is sent can be missed."""
-        client = self._require()
+        client = self.client
         listener = Listener()
         try:
             progress = await client.subscribe(
                 progress_subject(self.settings.prefix, session_id), cb=listener._on_progress
             )
-            replies = await client.subscribe(self._reply_subject(session_id), cb=listener._on_reply)
+            replies = await client.subscribe(
+                reply_subject(self.settings, session_id), cb=listener._on_reply
+            )
             # The server has our interest only once it has answered what came after it.
             await client.flush()
         except NatsError as error:
@@ -243,7 +166,7 @@ class Gateway:
         """Ask the mesh how it is; takes a second when a worker is missing or late."""
         if not self.connected:
             return Health(broker=False)
-        client = self._require()
+        client = self.client
         workers: dict[str, Pulse] = {}
         done = asyncio.Event()
 

@@ -57,10 +57,20 @@ class Recovery(BaseModel):
     guardrail_rounds: int = 0
 
 
+class ByHand(BaseModel):
+    """What an operator did: made this message, or brought it back from the dead letters."""
+
+    kind: Literal["published", "redriven"]
+    operator: str
+    at: datetime
+    letter: int | None = Field(None, description="Offset of the dead letter that was redriven.")
+    attempt: int = Field(1, ge=1, description="How often that letter was redriven by then.")
+
+
 class Message(BaseModel):
     """One turn of one conversation, on its way through the mesh."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", hide_input_in_errors=True)
 
     version: Literal[1] = VERSION
     id: Id
@@ -71,6 +81,39 @@ class Message(BaseModel):
     error: Failure | None = None
     recovery: Recovery = Recovery()
     replay: Json | None = None
+    traceparent: str | None = Field(
+        None,
+        description="The hop's span: what the message causes, however late, belongs below it.",
+        exclude_if=lambda value: value is None,
+    )
+    by_hand: list[ByHand] = Field([], description="What operators did to it, oldest first.")
+
+    @property
+    def run(self) -> str:
+        """What this run of the turn is called: the turn's id, and which redrive it is, if one.
+
+        A turn is worked on once, however often it comes; a redriven one is to be worked on again.
+        """
+        return self._run(len(self.by_hand))
+
+    @property
+    def former_run(self) -> str | None:
+        """The run that ended among the dead letters and goes on in this one; None without any."""
+        last = self._last_redrive(len(self.by_hand))
+        return None if last is None else self._run(last)
+
+    def _last_redrive(self, end: int) -> int | None:
+        """Return the place in `by_hand` of the last redrive before `end`."""
+        for place in range(end - 1, -1, -1):
+            if self.by_hand[place].letter is not None:
+                return place
+        return None
+
+    def _run(self, end: int) -> str:
+        place = self._last_redrive(end)
+        if place is None:
+            return self.id
+        return f"{self.id}.{self.by_hand[place].letter}.{self.by_hand[place].attempt}"
 
     def encode(self) -> bytes:
         """Return the message as compact JSON."""

@@ -26,6 +26,7 @@ class Reply(BaseModel):
     sentiment: str | None = None
     route: list[str] = []
     actions: list[Json] = []
+    run: str | None = Field(None, description="The turn's run, if operators redrove it.")
 
 
 class Progress(BaseModel):

@@ -4,12 +4,20 @@ import contextlib
 import os
 import secrets
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+SHORTEST_TOKEN: Final = 12  # characters
+
 Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+def _not_guessable(token: SecretStr) -> SecretStr:
+    if 0 < len(token) < SHORTEST_TOKEN:
+        raise ValueError(f"must have at least {SHORTEST_TOKEN} characters")
+    return token
 
 
 class Settings(BaseSettings):
@@ -89,9 +97,24 @@ class Settings(BaseSettings):
         0, ge=0, le=1, description="Share of model calls that fail."
     )
 
+    # Watching it
+    log_format: Literal["text", "json"] = Field(
+        "text", description="Log lines for people, or a JSON object each."
+    )
+    otel_endpoint: str = Field(
+        "", description="URL of an OpenTelemetry collector (OTLP over HTTP); empty: no spans."
+    )
+
     # The pages
     secret_key: SecretStr = Field(
         SecretStr(""), description="Signs session tokens; empty: made once and kept in data_dir."
+    )
+    operator_token: Annotated[SecretStr, AfterValidator(_not_guessable)] = Field(
+        SecretStr(""),
+        description="Opens the operators' pages; empty: made once and kept in data_dir.",
+    )
+    metrics_token: SecretStr = Field(
+        SecretStr(""), description="Opens /metrics; empty: made once and kept in data_dir."
     )
     max_text: int = Field(4000, ge=1, description="Characters that one message may have.")
     turn_timeout: float = Field(
@@ -110,20 +133,41 @@ class Settings(BaseSettings):
         )
 
     def signing_key(self) -> bytes:
-        """Return the key that signs session tokens, made and kept (mode 0600) on first use."""
+        """Return the key that signs what pages are given, made and kept on first use."""
         if key := self.secret_key.get_secret_value():
             return key.encode()
-        path = self.data_dir / "secret_key"
+        return self._kept("secret_key")
+
+    @property
+    def operator_token_file(self) -> Path:
+        """Where the operators' token is kept when the settings name none."""
+        return self.data_dir / "operator_token"
+
+    def operators_token(self) -> bytes:
+        """Return the token that opens the operators' pages, made and kept on first use."""
+        if token := self.operator_token.get_secret_value():
+            return token.encode()
+        return self._kept(self.operator_token_file.name)
+
+    def metrics_bearer(self) -> bytes:
+        """Return the token that Prometheus sends to see metrics, made and kept on first use."""
+        if token := self.metrics_token.get_secret_value():
+            return token.encode()
+        return self._kept("metrics_token")
+
+    def _kept(self, name: str) -> bytes:
+        """Return the secret in the file `name` of the data folder (mode 0600), made if missing."""
+        path = self.data_dir / name
         if not path.exists():
             self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            draft = self.data_dir / f"secret_key.{secrets.token_hex(4)}"
+            draft = self.data_dir / f"{name}.{secrets.token_hex(4)}"
             with open(draft, "x", opener=_private) as new:
                 new.write(secrets.token_urlsafe(48))
             # A link appears whole and only once, also when two processes get here together.
             with contextlib.suppress(FileExistsError):
                 path.hardlink_to(draft)
             draft.unlink()
-        return path.read_bytes()
+        return path.read_bytes().strip()
 
 
 def _private(path: str, flags: int) -> int:

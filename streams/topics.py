@@ -11,11 +11,12 @@ from streams.bridge.connection import connect, parse_url
 from streams.bridge.topics import TopicSpec, declare
 from streams.settings import Settings
 
-Kind = Literal["mailbox", "journal", "replies", "dead letters"]
+Kind = Literal["mailbox", "journal", "replies", "dead letters", "audit"]
 
 JOURNAL: Final = "mesh.journal"
 REPLIES: Final = "mesh.replies"
 DEAD_LETTERS: Final = "mesh.dead_letters"
+AUDIT: Final = "mesh.audit"
 
 DAY: Final = 86_400.0
 
@@ -40,7 +41,8 @@ class Topic:
     name: str
     kind: Kind
     retention_seconds: float
-    #: Replies carry the session in their subject: a page hears of its own sessions only.
+    #: Replies carry the session in their subject: a page hears of its own sessions only. Audit
+    #: entries carry what they are about: what was done to one thing is found without a search.
     key_in_subject: bool = False
 
 
@@ -51,6 +53,7 @@ def topics(settings: Settings) -> dict[str, Topic]:
         Topic(JOURNAL, "journal", settings.journal_days * DAY),
         Topic(REPLIES, "replies", settings.reply_days * DAY, key_in_subject=True),
         Topic(DEAD_LETTERS, "dead letters", 10 * 365 * DAY),
+        Topic(AUDIT, "audit", 10 * 365 * DAY, key_in_subject=True),
     ]
     return {topic.name: topic for topic in listed}
 

@@ -208,9 +208,11 @@ def _add_turn(db: sqlite3.Connection, offset: int, message: Message) -> None:
                 result.error,
             ),
         )
+    # A turn that operators redrove comes again, and may end better.
+    db.execute("DELETE FROM escalations WHERE session_id = ? AND message_id = ?", key)
     if (escalation := payload.escalation) is not None:
         db.execute(
-            "INSERT OR REPLACE INTO escalations VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO escalations VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *key,
                 at,

@@ -2,7 +2,8 @@
 
 The transitions are pure. One turn of a session is worked on at a time; those that come meanwhile
 wait in the session. A turn that comes again, after a crash or from an impatient browser, is
-recognised by its id.
+recognised by its id; one that operators redrive is to be worked on again, so it has a name for
+each run (`Message.run`).
 """
 
 from dataclasses import dataclass, replace
@@ -93,12 +94,12 @@ def enter(session: Session | None, message: Message, now: datetime, *, pending_t
         started_at=now,
         updated_at=now,
     )
-    if reply := session.done.get(message.id):
+    if reply := session.done.get(message.run):
         return Entry("repeat", session, reply)
     active = session.active
-    if active is not None and active.id != message.id and _abandoned(session, now):
+    if active is not None and not _same(active, message) and _abandoned(session, now):
         active = None
-        if session.waiting and session.waiting[0].id != message.id:
+        if session.waiting and session.waiting[0].run != message.run:
             # Those that waited go first, and the newcomer behind them.
             first, *others = session.waiting
             session = session.model_copy(
@@ -106,17 +107,22 @@ def enter(session: Session | None, message: Message, now: datetime, *, pending_t
             )
             entry = enter(session, message, now, pending_turns=pending_turns)
             return replace(entry, following=first)
-    if active is not None and active.id != message.id:
-        if any(waiting.id == message.id for waiting in session.waiting):
+    if active is not None and not _same(active, message):
+        if any(waiting.run == message.run for waiting in session.waiting):
             return Entry("wait", session)
         if len(session.waiting) >= pending_turns:
             raise TooManyWaiting(f"{pending_turns} messages of this session wait already")
         # It has to come through the door once more, to learn what was said meanwhile.
         outside = message.model_copy(update={"slip": message.slip.insert((CONVERSATION,))})
         return Entry("wait", session.model_copy(update={"waiting": [*session.waiting, outside]}))
-    # The same turn may come twice before it is done, after a crash: it keeps its number.
-    started_before = active is not None and active.id == message.id and active.payload.turn > 0
-    turn = session.turns if started_before else session.turns + 1
+    # The same turn may come twice before it is done, after a crash: it keeps its number. So does
+    # one that was answered with an apology and is redriven now.
+    if active is not None and active.payload.turn > 0:
+        turn = active.payload.turn
+    elif message.former_run in session.done and message.payload.turn > 0:
+        turn = message.payload.turn
+    else:
+        turn = session.turns + 1
     started = message.model_copy(
         update={"payload": message.payload.model_copy(update={"turn": turn})}
     )
@@ -124,12 +130,12 @@ def enter(session: Session | None, message: Message, now: datetime, *, pending_t
         "start",
         session.model_copy(
             update={
-                "turns": turn,
+                "turns": max(turn, session.turns),
                 "active": started,
                 "active_since": now,
                 "updated_at": now,
                 "email": session.email or message.payload.email,
-                "waiting": [m for m in session.waiting if m.id != message.id],
+                "waiting": [m for m in session.waiting if m.run != message.run],
             }
         ),
     )
@@ -158,21 +164,23 @@ def leave(
         started_at=now,
         updated_at=now,
     )
-    if earlier := session.done.get(message.id):
+    if earlier := session.done.get(message.run):
         following = session.active
         if following is not None and following.payload.turn > 0:
             following = None  # it has started since
         return Exit(session, earlier, following)
     reply = reply.model_copy(update={"sequence": session.replies + 1})
-    was_active = session.active is not None and session.active.id == message.id
+    was_active = session.active is not None and session.active.run == message.run
     following = session.waiting[0] if was_active and session.waiting else None
     plan = message.payload.plan
+    said = Utterance(role="customer", text=message.payload.text, at=message.payload.at)
     history = [
         *session.history,
-        Utterance(role="customer", text=message.payload.text, at=message.payload.at),
+        # What a redriven turn says was heard already, if it had an apology the first time.
+        *([] if said in session.history and message.former_run in session.done else [said]),
         Utterance(role=reply.author, text=reply.response, at=reply.at),
     ]
-    done = {**session.done, message.id: reply}
+    done = {**session.done, message.run: reply}
     changes: dict[str, Any] = {
         "updated_at": now,
         "replies": reply.sequence,
@@ -189,6 +197,14 @@ def leave(
             "waiting": session.waiting[1:],
         }
     return Exit(session.model_copy(update=changes), reply, following)
+
+
+def _same(active: Message, message: Message) -> bool:
+    """Say whether the message is the active turn: this run of it, or one that takes its place.
+
+    A run that ended among the dead letters stays active until another one gets it going again.
+    """
+    return active.run in (message.run, message.former_run)
 
 
 def _abandoned(session: Session, now: datetime) -> bool:

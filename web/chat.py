@@ -2,8 +2,7 @@
 
 import asyncio
 from contextlib import aclosing
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from aiohttp import web
 
@@ -13,12 +12,11 @@ from streams.reply import Reply
 from web.errors import ApiError, unavailable
 from web.inbox import inbox
 from web.inputs import MAX_SEQUENCE, ChatRequest, SessionRequest, read, read_json
-from web.room import ROOM, Room, unknown_session, watch_key, with_human
+from web.room import ROOM, STATIC, Room, unknown_session, watch_key, with_human
 from web.security import require_same_origin
-from web.session import BadToken, Holder
+from web.session import Holder
+from web.signed import BadToken
 from web.socket import websocket
-
-STATIC: Final = Path(__file__).parent / "static"
 
 
 def setup(app: web.Application) -> None:
@@ -53,7 +51,8 @@ async def chat(request: web.Request) -> web.Response:
     asked = read(ChatRequest, await _body(request), room.settings.max_text)
     holder = room.enter(asked.session_id, asked.email)
     message = room.turn(holder, asked.message, asked.message_id, "http")
-    reply = await _turn(room, message, new_session=asked.session_id is None)
+    with room.about(message, "POST /api/chat"):
+        reply = await _turn(room, message, new_session=asked.session_id is None)
     return web.json_response(_answer(reply))
 
 
@@ -86,7 +85,7 @@ async def _turn(room: Room, message: Message, *, new_session: bool) -> Reply:
             aclosing(box.news()) as news,
         ):
             earlier = [] if new_session else await box.missed()
-            for reply in earlier:
+            for reply in reversed(earlier):  # a redriven turn is answered again
                 if reply.message_id == message.id:
                     return reply
             await room.gateway.send(message)

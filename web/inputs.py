@@ -16,8 +16,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from streams.masking import mask_cards
 from streams.message import ID_PATTERN
-from web.cards import mask_cards
 from web.errors import ApiError
 
 MAX_SEQUENCE: Final = 2**53  # the largest whole number that JavaScript counts exactly
@@ -63,7 +63,7 @@ MessageId = Annotated[str, Field(pattern=ID_PATTERN)]
 class Input(BaseModel):
     """Base of all inputs: no value is bent into another type; unknown fields do not matter."""
 
-    model_config = ConfigDict(strict=True, extra="ignore")
+    model_config = ConfigDict(strict=True, extra="ignore", hide_input_in_errors=True)
 
 
 class ChatRequest(Input):

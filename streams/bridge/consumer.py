@@ -471,6 +471,19 @@ class Consumer(faust_consumer.Consumer):
         known = self._highwaters.get(tp, 0)
         return known if reader is None else max(known, reader.highwater)
 
+    def lag(self) -> dict[TP, int]:
+        """Return how many records each partition that is read is behind.
+
+        Counted are those that are not committed: with the streams, in a reader, and at the
+        server, of which we know what it said with its last delivery. Offsets would not tell, as
+        they have gaps.
+        """
+        return {
+            tp: len(self._delivered.get(tp, ())) + len(reader.buffer) + reader.pending
+            for tp, reader in self._readers.items()
+            if not self._is_changelog_tp(tp)
+        }
+
     async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
         """Return the offsets after the last records, as the streams' leaders know them.
 

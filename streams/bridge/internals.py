@@ -9,7 +9,8 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from ssl import SSLError
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -484,6 +485,20 @@ def own_share(app: "AppT", user_data: bytes) -> Sequence[tuple[str, list[int]]]:
     return cast("Sequence[tuple[str, list[int]]]", assignment.kafka_protocol_assignment(app.tables))
 
 
+def shared_out(user_data: bytes) -> tuple[str, Mapping[str, list[int]], Mapping[str, list[int]]]:
+    """Return a worker's URL, and the partitions that are its own and that it stands by for.
+
+    Why: for people who look at a group, from outside of its workers. Takes what the leader's
+    assignor has given to a worker, or the worker's own wishes, which are not compressed.
+    """
+    from faust.assignor.client_assignment import ClientMetadata
+
+    with contextlib.suppress(zlib.error):
+        user_data = zlib.decompress(user_data)
+    metadata = cast(Any, ClientMetadata.loads(user_data))
+    return metadata.url, metadata.assignment.actives, metadata.assignment.standbys
+
+
 def forget_tables(app: "AppT", kept: "set[TP]", *, doubtful: bool, ahead: bool) -> None:
     """Empty tables whose local data cannot be relied on; recovery then reads them back whole.
 
@@ -637,6 +652,19 @@ def _stored_keys(table: Any) -> Iterator[tuple[int, Any]]:
         for partition, database in list(store._dbs.items()):
             for raw in store._visible_keys(database):
                 yield partition, table._to_key(store._decode_key(raw))
+
+
+def table_size(table: Any) -> int:
+    """Return how many entries a table has here; of one on disk, at most about how many.
+
+    Why: Faust counts a table on disk by reading every key of it, on the event loop. The database
+    knows at once, but counts what was written again more than once until it has tidied up.
+    """
+    databases = getattr(table.data, "_dbs", None)
+    if databases is None:
+        return len(table.data)
+    estimate = "rocksdb.estimate-num-keys"
+    return sum(database.property_int_value(estimate) or 0 for database in databases.values())
 
 
 def keep_positions(app: "AppT", kept: "set[TP]") -> None:

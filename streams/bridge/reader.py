@@ -75,6 +75,7 @@ class Reader:
         *,
         identity: str | None = None,
         on_gone: Callable[[BridgeError], None] | None = None,
+        headers_only: bool = False,
     ) -> None:
         self.client = client
         self.stream = stream
@@ -86,10 +87,14 @@ class Reader:
         """One past the last sequence known to exist: exact when nothing is pending."""
         self.caught_up = False
         """Whether everything that was there at the last word from the server has arrived."""
+        self.pending = 0
+        """Records that were still to come at the last word from the server."""
         self._wake = wake
         self._identity = identity
         """Of the stream that we read from: another one under its name must not go unnoticed."""
         self._on_gone = on_gone
+        self._headers_only = headers_only
+        """For who looks for keys: values stay where they are."""
         self._missing_since: float | None = None
         self._held = 0
         self._large = False
@@ -226,6 +231,7 @@ class Reader:
                 ack_policy=AckPolicy.NONE,
                 replay_policy=ReplayPolicy.INSTANT,
                 filter_subject=self.filter,
+                headers_only=self._headers_only or None,
                 inactive_threshold=INACTIVE_SECONDS,
                 mem_storage=True,
                 num_replicas=1,
@@ -236,7 +242,8 @@ class Reader:
         self._number = 0
         self._asked = 0
         self._window = FIRST
-        self.caught_up = not info.num_pending
+        self.pending = info.num_pending or 0
+        self.caught_up = not self.pending
         self._pull()
         self._wake()
 
@@ -295,6 +302,7 @@ class Reader:
         self._asked -= 1
         self.next_sequence = sequence + 1
         self.highwater = sequence + pending + 1
+        self.pending = pending
         self.caught_up = not pending
         self.buffer.append(
             Delivered(subject, sequence, nanoseconds / 1_000_000_000, header, payload)

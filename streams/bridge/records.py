@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from .layout import decode_headers, parse_subject
+from .layout import Content, decode_headers, parse_subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,13 @@ def decode(msg: Any) -> Record:
     Takes what nats-py hands out: a message of a JetStream consumer or of a plain subscription
     (`nats.aio.msg.Msg`), or one read from the stream directly (`nats.js.api.RawStreamMsg`).
     """
-    place = parse_subject(msg.subject)
     content = decode_headers(msg.headers, msg.data or b"")
-    offset, stored = _sequence_and_time(msg)
+    return record_of(msg.subject, *_sequence_and_time(msg), content)
+
+
+def record_of(subject: str, offset: int, stored: float, content: Content) -> Record:
+    """Return the record on `subject` that was `stored` then; ValueError if it is no record's."""
+    place = parse_subject(subject)
     return Record(
         topic=place.topic,
         partition=place.partition,

@@ -108,6 +108,7 @@ class TopicInfo:
     """Differs when the topic was deleted and created anew; empty if whoever made it gave none."""
     messages: int = 0
     bytes: int = 0
+    """Of its stream: of all topics together where they share one."""
     first_offset: int = 0
     """The oldest sequence in the stream; 0 when it never held a record."""
     last_offset: int = 0
@@ -357,6 +358,7 @@ def _described(prefix: str, topic: str, info: StreamInfo, description: bytes) ->
         prefix=prefix,
         stream=shared_stream(prefix),
         identity=identity_of(info),
+        bytes=info.state.bytes,
         first_offset=info.state.first_seq,
         last_offset=info.state.last_seq,
         created=_created(info),

@@ -1,25 +1,21 @@
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-import faust
 import pytest
 
-from agents import conversation, response_aggregator
 from mocks.servers import NatsServer
 from streams import slip
 from streams.gateway import Gateway, GatewayUnavailable
-from streams.mailbox import Mesh
 from streams.message import Message
-from streams.payload import Payload, Response
+from streams.payload import Payload
+from streams.replies import reply_subject
 from streams.reply import Progress, Reply
 from streams.settings import Settings
 from streams.topics import JOURNAL
-from tables.sessions import Sessions
-from tests.faust_apps import records, running, until
+from tests.faust_apps import records, until
+from tests.streams.small_mesh import SmallMesh, connected
 
 
 def turn(text: str = "hello", session_id: str = "s1", turn_id: str = "") -> Message:
@@ -30,59 +26,9 @@ def turn(text: str = "hello", session_id: str = "s1", turn_id: str = "") -> Mess
     )
 
 
-class SmallMesh:
-    """A mesh of entry, one actor that repeats what it read, and exit."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.app = faust.App(
-            "mesh",
-            broker=settings.faust_broker(),
-            topic_partitions=settings.partitions,
-            web_enabled=False,
-            datadir=str(settings.data_dir / "tables"),
-            stream_wait_empty=True,
-        )
-        self.mesh = Mesh(self.app, settings)
-        self.sessions = Sessions(self.app, settings)
-        self.release = asyncio.Event()
-        self.release.set()
-        conversation.setup(self.mesh, self.sessions)
-        response_aggregator.setup(self.mesh, self.sessions)
-
-        @self.mesh.actor(slip.SENTIMENT_ANALYZER)
-        async def repeat(message: Message) -> Message:
-            await self.release.wait()
-            payload = message.payload
-            past = " ".join(line.text for line in payload.history if line.role == "customer")
-            payload.response = Response(text=f"{past}|{payload.text}", source="template")
-            message.slip = message.slip.reroute(slip.CLOSE)
-            return message
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        await self.mesh.presence.start()
-        try:
-            async with running(self.app):
-                yield
-        finally:
-            await self.mesh.presence.stop()
-
-
 @pytest.fixture
 def settings(nats_url: str, prefix: str, tmp_path: Path) -> Settings:
     return Settings(broker_url=nats_url, prefix=prefix, data_dir=tmp_path, partitions=2)
-
-
-@asynccontextmanager
-async def connected(settings: Settings) -> AsyncIterator[Gateway]:
-    gateway = Gateway(settings)
-    await gateway.start()
-    await until(lambda: gateway.declared, "the gateway being connected")
-    try:
-        yield gateway
-    finally:
-        await gateway.close()
 
 
 async def replies_until(gateway: Gateway, session: str, count: int) -> list[Reply]:
@@ -230,7 +176,7 @@ async def test_a_long_session_is_read_back_whole(settings: Settings) -> None:
     count = 600
     async with connected(settings) as gateway:
         await until(lambda: gateway.declared, "the topics")
-        client = gateway._require()
+        client = gateway.client
         for number in range(1, count + 1):
             reply = Reply(
                 session_id="s1",
@@ -241,7 +187,9 @@ async def test_a_long_session_is_read_back_whole(settings: Settings) -> None:
                 state="answered",
             )
             for _ in range(2):
-                await client.publish(gateway._reply_subject("s1"), reply.model_dump_json().encode())
+                await client.publish(
+                    reply_subject(settings, "s1"), reply.model_dump_json().encode()
+                )
         await client.flush()
         found = await replies_until(gateway, "s1", count)
         assert [reply.sequence for reply in found] == list(range(1, count + 1))

@@ -1,108 +1,31 @@
 import asyncio
-import secrets
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
 
-import faust
 import pytest
 
 from streams import slip
 from streams.dead_letters import ORIGIN, REASON
 from streams.errors import ShopUnavailable
-from streams.mailbox import APOLOGY, Mesh, Work
+from streams.mailbox import APOLOGY, Work
 from streams.message import Message
-from streams.payload import Payload, Response, Sentiment
+from streams.payload import Payload, Sentiment
 from streams.settings import Settings
-from streams.slip import HOP_LIMIT, RouteSlip
-from streams.topics import DEAD_LETTERS, JOURNAL
+from streams.slip import HOP_LIMIT
 from streams.trace import exchange, note
-from tests.faust_apps import records, running, until
-
-NOW = datetime(2026, 1, 2, tzinfo=UTC)
-
-
-def turn(*steps: str, **fields: Any) -> Message:
-    return Message(
-        id=secrets.token_hex(4),
-        session_id="s1",
-        slip=RouteSlip(steps=steps, **fields),
-        payload=Payload(text="hello", at=NOW),
-    )
-
-
-class Bench:
-    """A mesh with actors given by the test, and everything that its journal received."""
-
-    def __init__(self, mesh: Mesh, url: str) -> None:
-        self.mesh = mesh
-        self._url = url
-
-    async def on(self, topic: str) -> list[Any]:
-        return await records(self._url, self.mesh.settings.prefix, topic)
-
-    async def journal(self, count: int = 1) -> list[Message]:
-        """Return the journal once it holds `count` turns."""
-        for _ in range(1000):
-            found = await self.on(JOURNAL)
-            if len(found) >= count:
-                return [Message.decode(record.value or b"") for record in found]
-            await asyncio.sleep(0.02)
-        raise AssertionError(f"the journal holds {len(found)} turns, not {count}")
-
-    async def dead_letters(self, count: int = 1) -> list[Any]:
-        for _ in range(1000):
-            found = await self.on(DEAD_LETTERS)
-            if len(found) >= count:
-                return found
-            await asyncio.sleep(0.02)
-        raise AssertionError(f"there are {len(found)} dead letters, not {count}")
-
+from tests.faust_apps import until
+from tests.streams.actors import ENDING, NOW, Bench, apologise, open_bench, pass_on, turn
 
 OpenBench = Callable[[dict[str, Work]], AbstractAsyncContextManager[Bench]]
 
 
 @pytest.fixture
 def bench(nats_url: str, prefix: str, tmp_path: Path) -> OpenBench:
-    @asynccontextmanager
-    async def open_bench(actors: dict[str, Work]) -> AsyncIterator[Bench]:
-        settings = Settings(
-            broker_url=nats_url, prefix=prefix, data_dir=tmp_path, retry_delay=0.01, partitions=2
-        )
-        app = faust.App(
-            f"mesh-{prefix}",
-            broker=settings.faust_broker(),
-            topic_partitions=2,
-            web_enabled=False,
-            datadir=str(tmp_path),
-        )
-        mesh = Mesh(app, settings)
-        for subject, work in actors.items():
-            mesh.actor(subject)(work)
-        async with running(app):
-            yield Bench(mesh, nats_url)
-
-    return open_bench
-
-
-async def pass_on(message: Message) -> Message:
-    return message
-
-
-async def apologise(message: Message) -> Message:
-    """What an escalation router does at least."""
-    error = message.error
-    message.payload.response = Response(text=f"sorry: {error and error.text}", source="template")
-    message.slip = message.slip.reroute(slip.CLOSE)
-    return message
-
-
-ENDING: dict[str, Work] = {
-    slip.ESCALATION_ROUTER: apologise,
-    slip.RESPONSE_AGGREGATOR: pass_on,
-}
+    settings = Settings(
+        broker_url=nats_url, prefix=prefix, data_dir=tmp_path, retry_delay=0.01, partitions=2
+    )
+    return lambda actors: open_bench(settings, actors)
 
 
 async def test_a_message_follows_its_slip_to_the_journal(bench: OpenBench) -> None:
@@ -118,6 +41,11 @@ async def test_a_message_follows_its_slip_to_the_journal(bench: OpenBench) -> No
     async with bench(actors) as mesh:
         await mesh.mesh.send(turn(*steps))
         (ended,) = await mesh.journal()
+        for actor in (hop.actor for hop in ended.trace):
+            assert mesh.counted("mesh_hops_total", actor=actor, outcome="done") == 1
+            assert mesh.counted("mesh_hop_seconds_count", actor=actor) == 1
+            assert mesh.counted("mesh_wait_seconds_count", actor=actor) == 1
+        assert mesh.counted("mesh_turn_seconds_count", state="failed") == 1  # it has no response
     assert ended.slip.done == steps
     assert ended.slip.next() is None
     assert [hop.actor for hop in ended.trace] == [
@@ -168,6 +96,10 @@ async def test_a_failure_that_may_pass_is_retried_and_counted_in_the_message(
     async with bench({slip.CONTEXT_RETRIEVER: flaky, **ENDING}) as mesh:
         await mesh.mesh.send(turn(slip.CONTEXT_RETRIEVER, slip.RESPONSE_AGGREGATOR))
         (ended,) = await mesh.journal()
+        actor = "context_retriever"
+        assert mesh.counted("mesh_hops_total", actor=actor, outcome="retry") == 2
+        assert mesh.counted("mesh_hops_total", actor=actor, outcome="done") == 1
+        assert mesh.counted("mesh_errors_total", actor=actor, kind="ShopUnavailable") == 2
     assert seen == [0, 1, 2]
     assert [hop.outcome for hop in ended.trace] == ["retry", "retry", "done", "done"]
     assert "orders: no answer" in ended.trace[0].notes[0]
@@ -254,6 +186,9 @@ async def test_an_exit_that_fails_for_good_ends_in_the_dead_letters_and_goes_rou
         await mesh.mesh.send(turn(slip.RESPONSE_AGGREGATOR))
         await mesh.dead_letters(2)
         assert tries == 2
+        actor = "response_aggregator"
+        assert mesh.counted("mesh_hops_total", actor=actor, outcome="failed") == 2
+        assert mesh.counted("mesh_dead_letters_total", actor=actor, reason="failed") == 2
     assert b"oops" in dict(letter.headers)[REASON]
 
 
@@ -291,6 +226,8 @@ async def test_an_undecodable_record_is_kept_with_its_bytes_and_the_next_one_is_
         await mesh.mesh.send(turn(slip.SENTIMENT_ANALYZER, slip.RESPONSE_AGGREGATOR))
         (letter,) = await mesh.dead_letters()
         await mesh.journal()
+        buried = {"actor": "sentiment_analyzer", "reason": "unreadable"}
+        assert mesh.counted("mesh_dead_letters_total", **buried) == 1
     headers = dict(letter.headers)
     assert letter.value == data
     assert letter.key == b"s1"
@@ -321,6 +258,8 @@ async def test_a_message_in_the_wrong_mailbox_is_not_worked_on(bench: OpenBench)
         stray = turn(slip.INTENT_ANALYZER)
         await mesh.mesh.topics[slip.SENTIMENT_ANALYZER].send(key=b"s1", value=stray)
         (letter,) = await mesh.dead_letters()
+        buried = {"actor": "sentiment_analyzer", "reason": "misaddressed"}
+        assert mesh.counted("mesh_dead_letters_total", **buried) == 1
     assert worked == []
     assert b"mesh.intent_analyzer" in dict(letter.headers)[REASON]
 
@@ -341,6 +280,7 @@ async def test_what_an_actor_holds_back_is_not_sent_on(bench: OpenBench) -> None
         other.payload = Payload(text="other", at=NOW)
         await mesh.mesh.send(other)
         (ended,) = await mesh.journal()
+        assert mesh.counted("mesh_hops_total", actor="conversation", outcome="held") == 1
     assert ended.id == other.id
 
 

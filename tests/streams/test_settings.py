@@ -3,7 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from streams.settings import Settings
 
@@ -48,8 +48,30 @@ def test_the_signing_key_is_made_once_and_for_its_owner_alone(tmp_path: Path) ->
 
 
 def test_a_given_signing_key_is_used(tmp_path: Path) -> None:
-    from pydantic import SecretStr
-
     settings = Settings(data_dir=tmp_path, secret_key=SecretStr("abc"))
     assert settings.signing_key() == b"abc"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_operators_token_is_made_once_and_may_be_edited(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    token = settings.operators_token()
+    assert token == settings.operators_token() != settings.signing_key()
+    assert stat.S_IMODE(settings.operator_token_file.stat().st_mode) == 0o600
+    settings.operator_token_file.write_text("one of our own\n")
+    assert settings.operators_token() == b"one of our own"
+
+
+def test_a_given_operators_token_is_used_and_not_shown(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, operator_token=SecretStr("long enough to be one"))
+    assert settings.operators_token() == b"long enough to be one"
+    assert "long enough" not in repr(settings)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_operators_token_that_can_be_guessed_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MESH_OPERATOR_TOKEN", "secret")
+    with pytest.raises(ValidationError, match="operator_token"):
+        Settings()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.message import Message
+from streams.message import ByHand, Message
 from streams.payload import Payload, Plan, PlannedAction
 from streams.reply import Reply
 from streams.slip import CONVERSATION, RouteSlip
@@ -233,3 +233,86 @@ def test_whatever_order_turns_come_in_each_is_answered_once(arrivals: list[int])
 def test_sessions_survive_json() -> None:
     session = close(open_with(turn(1), turn(2)), turn(1))
     assert Session.model_validate_json(session.model_dump_json()) == session
+
+
+# Turns that operators bring back from the dead letters
+
+
+def redriven(message: Message, letter: int = 7, attempt: int = 1) -> Message:
+    hand = ByHand(kind="redriven", operator="ines", at=NOW, letter=letter, attempt=attempt)
+    return message.model_copy(update={"by_hand": [*message.by_hand, hand]})
+
+
+def started(session: Session) -> Message:
+    assert session.active is not None
+    return session.active
+
+
+def test_each_redrive_is_a_run_of_its_own() -> None:
+    first = redriven(turn(1))
+    again, other = redriven(turn(1), attempt=2), redriven(first, letter=9)
+    runs = [turn(1).run, first.run, again.run, other.run]
+    assert len(set(runs)) == 4
+    assert [m.former_run for m in (turn(1), first, again, other)] == [
+        None,
+        turn(1).run,
+        turn(1).run,
+        first.run,
+    ]
+
+
+def test_a_published_message_is_no_further_run() -> None:
+    hand = ByHand(kind="published", operator="ines", at=NOW)
+    made = turn(1).model_copy(update={"by_hand": [hand]})
+    assert (made.run, made.former_run) == ("t1", None)
+    assert redriven(made).former_run == "t1"
+
+
+def test_a_redriven_turn_takes_the_place_of_the_one_that_was_buried_while_active() -> None:
+    session = open_with(turn(1), turn(2))
+    entry = enter(session, redriven(turn(1)), NOW, pending_turns=5)
+    assert (entry.kind, entry.session.turns, started(entry.session).payload.turn) == ("start", 1, 1)
+    ending = leave(
+        entry.session,
+        started(entry.session),
+        reply_to(started(entry.session)),
+        NOW,
+        history_turns=5,
+    )
+    assert ending.following is not None
+    assert ending.following.id == "t2"
+
+
+def test_a_redriven_turn_that_had_an_apology_is_answered_again_and_keeps_its_number() -> None:
+    session = close(open_with(turn(1)), turn(1), "failed")
+    session = close(enter(session, turn(2), NOW, pending_turns=5).session, turn(2))
+    numbered = turn(1).model_copy(
+        update={"payload": turn(1).payload.model_copy(update={"turn": 1})}
+    )
+    entry = enter(session, redriven(numbered), NOW, pending_turns=5)
+    assert (entry.kind, started(entry.session).payload.turn, entry.session.turns) == ("start", 1, 2)
+    ending = leave(entry.session, redriven(numbered), reply_to(numbered), NOW, history_turns=5)
+    assert ending.reply.sequence == 3
+    assert [(line.role, line.text) for line in ending.session.history] == [
+        ("customer", "hello"),
+        ("bot", "answer to t1"),
+        ("customer", "hello"),
+        ("bot", "answer to t2"),
+        ("bot", "answer to t1"),
+    ]
+    again = enter(ending.session, redriven(numbered), NOW, pending_turns=5)
+    assert (again.kind, again.reply) == ("repeat", ending.reply)
+
+
+def test_a_redriven_turn_waits_for_the_one_that_is_worked_on() -> None:
+    session = close(open_with(turn(1)), turn(1), "failed")
+    session = enter(session, turn(2), NOW, pending_turns=5).session
+    entry = enter(session, redriven(turn(1)), NOW, pending_turns=5)
+    assert entry.kind == "wait"
+    again = enter(entry.session, redriven(turn(1)), NOW, pending_turns=5)
+    assert (again.kind, len(again.session.waiting)) == ("wait", 1)
+
+
+def test_two_redrives_of_one_letter_are_worked_on_one_after_the_other() -> None:
+    session = enter(open_with(turn(1)), redriven(turn(1)), NOW, pending_turns=5).session
+    assert enter(session, redriven(turn(1), attempt=2), NOW, pending_turns=5).kind == "wait"

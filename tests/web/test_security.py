@@ -8,7 +8,7 @@ from streams.gateway import Gateway
 from streams.settings import Settings
 from tests.web.conftest import Clients, Web
 from web import create_web
-from web.chat import STATIC
+from web.room import STATIC
 
 
 @pytest.fixture
@@ -16,7 +16,17 @@ async def client(settings: Settings, aiohttp_client: Clients) -> Web:
     return Web(await aiohttp_client(create_web(settings, Gateway(settings))))
 
 
-PATHS = ["/", "/static/chat.js", "/static/chat.css", "/health/live", "/health", "/nowhere", "/ws"]
+PATHS = [
+    "/",
+    "/login",
+    "/api/operator",
+    "/static/chat.js",
+    "/static/chat.css",
+    "/health/live",
+    "/health",
+    "/nowhere",
+    "/ws",
+]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -86,9 +96,10 @@ class Elements(HTMLParser):
         self.seen.append((tag, dict(attrs)))
 
 
-def test_the_page_has_no_inline_script_or_style_and_nothing_from_elsewhere() -> None:
+@pytest.mark.parametrize("file", sorted(STATIC.glob("*.html")), ids=lambda path: path.name)
+def test_pages_have_no_inline_script_or_style_and_nothing_from_elsewhere(file: Path) -> None:
     page = Elements()
-    page.feed((STATIC / "chat.html").read_text())
+    page.feed(file.read_text())
     for tag, attributes in page.seen:
         assert tag != "style"
         assert "style" not in attributes
@@ -97,7 +108,7 @@ def test_the_page_has_no_inline_script_or_style_and_nothing_from_elsewhere() -> 
             assert attributes.get("src")
         for name in ("src", "href", "action"):
             value = attributes.get(name)
-            assert value is None or re.fullmatch(r"static/[\w.]+", value)
+            assert value is None or re.fullmatch(r"/?static/[\w.]+", value)
 
 
 @pytest.mark.parametrize("file", sorted(STATIC.glob("*.js")), ids=lambda path: path.name)

@@ -4,7 +4,8 @@ import re
 import pytest
 
 from streams.message import ID_PATTERN
-from web.session import BadToken, Holder, Sessions, UnknownSession
+from web.session import Holder, Sessions, UnknownSession
+from web.signed import BadToken
 
 A, B = "a@example.com", "b@example.com"
 

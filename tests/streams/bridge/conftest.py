@@ -58,6 +58,12 @@ class Configured(NatsServer):
 Serve = Callable[[str], Configured]
 
 
+@pytest.fixture(params=["at_least_once", "exactly_once"])
+def guarantee(request: pytest.FixtureRequest) -> str:
+    """Faust's `processing_guarantee`: what holds for the one must hold for the other."""
+    return str(request.param)
+
+
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
     """Start servers with more configuration; they end with the test."""
@@ -205,6 +211,11 @@ async def together(*workers: Worker) -> None:
         return all(said) and len({last[0] for last in said}) == 1
 
     await until(same, "they work in one generation")
+
+
+async def says(worker: Worker, words: str) -> None:
+    """Wait until a worker's output has these words in it."""
+    await until(lambda: words in worker.output, f"the worker says: {words}")
 
 
 async def exit_statuses(*workers: Worker) -> list[int]:

@@ -72,6 +72,29 @@ async def test_records_pass_through_agents_with_key_value_headers_and_time(
     assert next(record for record in out if record.value == b"v").headers == tuple(headers)
 
 
+async def test_lag_counts_the_records_that_are_not_committed(new_app: NewApp) -> None:
+    app = new_app(topic_partitions=2, broker_commit_interval=0.05)
+    topic = app.topic("busy", value_serializer="raw", partitions=2)
+    go_on = asyncio.Event()
+
+    @app.agent(topic)
+    async def worker(stream: StreamT[Any]) -> None:
+        async for _ in stream:
+            await go_on.wait()
+
+    def lag() -> dict[int, int]:
+        return {tp.partition: n for tp, n in app.consumer.lag().items() if tp.topic == "busy"}
+
+    async with running(app):
+        assert lag() == {0: 0, 1: 0}
+        # Both partitions share one stream: their offsets have gaps, the lag has none.
+        for number in range(700):
+            await topic.send(value=b"x", partition=0 if number % 7 else 1)
+        await until(lambda: lag() == {0: 600, 1: 100})
+        go_on.set()
+        await until(lambda: lag() == {0: 0, 1: 0})
+
+
 async def test_a_restarted_app_goes_on_where_it_committed(new_app: NewApp) -> None:
     async def run(count: int) -> list[int]:
         app = new_app()

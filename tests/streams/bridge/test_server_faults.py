@@ -7,7 +7,7 @@ import pytest
 
 from mocks.servers import NatsServer
 
-from .conftest import Worker, together
+from .conftest import Worker, says, together
 from .feed import feeding
 
 pytestmark = pytest.mark.faults
@@ -16,10 +16,11 @@ StartWorker = Callable[..., Worker]
 
 
 async def test_a_server_that_stands_still_for_longer_than_the_session(
-    own_server: NatsServer, prefix: str, start_worker: StartWorker
+    own_server: NatsServer, prefix: str, start_worker: StartWorker, guarantee: str
 ) -> None:
-    async with feeding(own_server.url, prefix) as feed:
-        workers = [start_worker(own_server.url, DATA=name, SESSION="3") for name in ("a", "b")]
+    async with feeding(own_server.url, prefix, guarantee) as feed:
+        settings = {"SESSION": "3", "GUARANTEE": guarantee}
+        workers = [start_worker(own_server.url, DATA=name, **settings) for name in ("a", "b")]
         await together(*workers)
         await feed.send(2000)
         await feed.arrived("third", 200)
@@ -29,5 +30,5 @@ async def test_a_server_that_stands_still_for_longer_than_the_session(
         await feed.send(500)
         await feed.check()
         for worker in workers:
-            assert "giving up all partitions" in worker.output
+            await says(worker, "giving up all partitions")
             assert worker.stop() == 0

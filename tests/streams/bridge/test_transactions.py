@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 import random
 import re
-import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,8 +18,8 @@ from streams.bridge import decode
 from streams.bridge.errors import ConfigurationError, TopicMismatch
 from streams.bridge.topics import TopicSpec, declare, describe, lookup
 
-from .conftest import Worker, running, until
-from .feed import Feed
+from .conftest import Worker, running, together, until
+from .feed import feeding
 
 NewApp = Callable[..., Any]
 StartWorker = Callable[..., Worker]
@@ -250,59 +249,26 @@ async def test_a_server_too_old_is_refused_with_its_version(
         await asyncio.wait(passing, timeout=10)
 
 
-@pytest.fixture
-async def shared_feed(client: Client, prefix: str) -> AsyncIterator[Feed]:
-    feed = Feed(client, prefix, shared=True)
-    await feed.start()
-    yield feed
-    await feed.publisher.stop()
-
-
-@pytest.fixture
-def start_exact(start_worker: StartWorker) -> StartWorker:
-    """Start chain workers that process exactly once."""
-
-    def start(url: str = "", **env: str) -> Worker:
-        return start_worker(url, GUARANTEE="exactly_once", **env)
-
-    return start
-
-
 @pytest.mark.faults
 @pytest.mark.parametrize("store", ["memory://", "rocksdb://"])
 async def test_workers_killed_at_any_moment(
-    shared_feed: Feed, start_exact: StartWorker, store: str
+    nats_url: str, prefix: str, start_worker: StartWorker, store: str
 ) -> None:
+    guarantee = "exactly_once"
     chance = random.Random(store)
-    workers = [start_exact(DATA=name, STORE=store, CONCURRENCY="2") for name in "ab"]
-    await until(lambda: all("Worker ready" in worker.output for worker in workers), "both ready")
-    for _ in range(4):
-        await shared_feed.send(750)
-        await asyncio.sleep(chance.uniform(0.1, 0.8))
-        victim = chance.randrange(2)
-        workers[victim].kill()
-        workers[victim] = start_exact(DATA="ab"[victim], STORE=store, CONCURRENCY="2")
-    await shared_feed.check()
-    await shared_feed.check_counts()
-    await until(lambda: all("Worker ready" in worker.output for worker in workers), "both ready")
-    assert [worker.stop() for worker in workers] == [0, 0]
 
+    def start(name: str) -> Worker:
+        return start_worker(DATA=name, STORE=store, CONCURRENCY="2", GUARANTEE=guarantee)
 
-@pytest.mark.faults
-async def test_a_worker_that_was_stopped_past_its_session_stores_nothing(
-    shared_feed: Feed, start_exact: StartWorker
-) -> None:
-    one = start_exact(DATA="one", SESSION="3")
-    two = start_exact(DATA="two", SESSION="3")
-    await until(lambda: "Worker ready" in one.output and "Worker ready" in two.output, "both ready")
-    await shared_feed.send(1000)
-    await shared_feed.arrived("third", 100)
-    one.send(signal.SIGSTOP)
-    await shared_feed.send(500)
-    await shared_feed.arrived("third", 1500)  # only once the other has taken over everything
-    one.send(signal.SIGCONT)
-    await shared_feed.send(500)
-    await shared_feed.check()
-    await shared_feed.check_counts()
-    assert one.stop() == 0
-    assert two.stop() == 0
+    async with feeding(nats_url, prefix, guarantee) as feed:
+        workers = [start(name) for name in "ab"]
+        await together(*workers)
+        for _ in range(4):
+            await feed.send(750)
+            await asyncio.sleep(chance.uniform(0.1, 0.8))
+            victim = chance.randrange(2)
+            workers[victim].kill()
+            workers[victim] = start("ab"[victim])
+        await feed.check()
+        await together(*workers)
+        assert [worker.stop() for worker in workers] == [0, 0]

@@ -1,0 +1,67 @@
+"""The smallest mesh that takes a turn and gives a reply: its door, one actor, its exit."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import faust
+
+from agents import conversation, response_aggregator
+from streams import slip
+from streams.gateway import Gateway
+from streams.mailbox import Mesh
+from streams.message import Message
+from streams.payload import Response
+from streams.settings import Settings
+from tables.sessions import Sessions
+from tests.faust_apps import running, until
+
+
+class SmallMesh:
+    """A mesh of entry, one actor that repeats what it read, and exit."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.app = faust.App(
+            "mesh",
+            broker=settings.faust_broker(),
+            topic_partitions=settings.partitions,
+            web_enabled=False,
+            datadir=str(settings.data_dir / "tables"),
+            stream_wait_empty=True,
+        )
+        self.mesh = Mesh(self.app, settings)
+        self.sessions = Sessions(self.app, settings)
+        self.release = asyncio.Event()
+        self.release.set()
+        conversation.setup(self.mesh, self.sessions)
+        response_aggregator.setup(self.mesh, self.sessions)
+
+        @self.mesh.actor(slip.SENTIMENT_ANALYZER)
+        async def repeat(message: Message) -> Message:
+            await self.release.wait()
+            payload = message.payload
+            past = " ".join(line.text for line in payload.history if line.role == "customer")
+            payload.response = Response(text=f"{past}|{payload.text}", source="template")
+            message.slip = message.slip.reroute(slip.CLOSE)
+            return message
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        await self.mesh.presence.start()
+        try:
+            async with running(self.app):
+                yield
+        finally:
+            await self.mesh.presence.stop()
+
+
+@asynccontextmanager
+async def connected(settings: Settings) -> AsyncIterator[Gateway]:
+    gateway = Gateway(settings)
+    await gateway.start()
+    await until(lambda: gateway.declared, "the gateway being connected")
+    try:
+        yield gateway
+    finally:
+        await gateway.close()
