@@ -46,31 +46,37 @@ def milliseconds(value: float) -> str:
 
 
 def summary(step: Step) -> str:
-    """Return in one line what an actor did with a message."""
+    """Return in one line what an actor did with a message, and how long it took."""
     times = []
     if step.waiting_ms is not None:
-        kept = f", {milliseconds(step.delayed_ms)} of it on purpose" if step.delayed_ms else ""
-        times.append(f"waited {milliseconds(step.waiting_ms)}{kept}")
+        times.append(f"waited {milliseconds(step.waiting_ms)}")
     if step.working_ms is not None:
         times.append(f"worked {milliseconds(step.working_ms)}")
+    changed = ", ".join(slots(step))
+    return ", ".join(filter(None, (remark(step), *times, changed and f"changed {changed}")))
+
+
+def remark(step: Step) -> str:
+    """Return what is out of the ordinary about a step; nothing for most."""
     said = {
         "done": "",
-        "rerouted": "rerouted",
-        "retry": f"try {step.attempt} failed, tries again",
+        "rerouted": f"on to {step.route[0]}" if step.route else "rerouted",
+        "retry": f"try {step.attempt} failed",
         "failed": "failed",
         "waits": "waits for the turn before",
-        "open": "waiting, or being worked on",
+        "open": "waits, or is being worked on",
         "dead": "dead letter",
         "repeated": "came again, not worked on twice",
     }[step.outcome]
     if step.guardrail == "refused":
         said = "refused the reply"
-    if step.reason:
-        said = f"{said}: {step.reason}" if said else step.reason
-    elif step.outcome == "retry" and step.notes:
+    if step.outcome == "retry" and step.notes:
         said = step.notes[-1]
-    changed = ", ".join(slots(step))
-    return ", ".join([part for part in (said, *times, changed and f"changed {changed}") if part])
+    elif step.reason:
+        said = f"{said}: {step.reason}" if said else step.reason
+    kept = f"{milliseconds(step.delayed_ms)} of the wait on purpose" if step.delayed_ms else ""
+    hand = f"{step.by_hand.kind} by {step.by_hand.operator}" if step.by_hand else ""
+    return ", ".join(filter(None, (hand, said, kept)))
 
 
 def slots(step: Step) -> list[str]:
@@ -109,7 +115,7 @@ def _step(step: Step, turn: Turn) -> Iterator[str]:
     if step.place is not None and step.sender != CUSTOMER:
         label = f"offset {step.place.offset}"
     if step.by_hand:
-        label = f"{step.by_hand.kind} by hand, {step.by_hand.operator}"
+        label = "by hand"
     elif step.attempt > 1:
         label = f"try {step.attempt}"
     yield f"{step.sender}{arrow}{step.actor}: {_text(label)}"

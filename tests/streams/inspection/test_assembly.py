@@ -227,7 +227,7 @@ async def test_what_an_operator_sent_is_marked_as_such(stage: Stage) -> None:
     assert marked[0].by_hand == hand
     assert turn.steps[turn.steps.index(marked[0]) + 1].sender == "sentiment_analyzer"
     assert len(turn.burials) == 1
-    assert "redriven by hand, Ines" in mermaid(found)
+    assert "redriven by Ines" in mermaid(found)
 
 
 async def test_without_the_mailboxes_records_the_traces_tell_the_story(stage: Stage) -> None:

@@ -64,7 +64,7 @@ def test_each_message_is_an_arrow_in_order_of_time() -> None:
         "conversation->>analyzer: offset 7",
         "Note right of analyzer: try 1 failed#58; no",
         "analyzer-->>analyzer: try 2",
-        "Note right of analyzer: waited 200 ms, 150 ms of it on purpose",
+        "Note right of analyzer: 150 ms of the wait on purpose, waited 200 ms",
         "analyzer-xdead_letters: hello",
         "analyzer->>customer: hello",
     ]
