@@ -4,7 +4,8 @@ from aiohttp import web
 
 from streams.gateway import Gateway
 from streams.settings import Settings
-from web import Tracing, chat, dead_letters, from, health, metrics, operator, topics, web
+from streams.tracing import Tracing
+from web import chat, dead_letters, health, metrics, operator, topics
 from web.errors import json_errors
 from web.room import ROOM, Room, body_limit
 from web.security import add_headers
