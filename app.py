@@ -45,6 +45,7 @@ from tables.sessions import Sessions
 from web import create_web
 from web.terminal.conversation import conversation as conversation_command
 from web.terminal.dead_letters import deadletters
+from web.terminal.publish import publish_command
 from web.terminal.topics import topics
 
 BANNER = """
@@ -196,6 +197,7 @@ def cli(context: click.Context) -> None:
 cli.add_command(topics)
 cli.add_command(conversation_command)
 cli.add_command(deadletters)
+cli.add_command(publish_command)
 
 
 @cli.command()

@@ -5,7 +5,7 @@ from aiohttp import web
 from streams.gateway import Gateway
 from streams.settings import Settings
 from streams.tracing import Tracing
-from web import chat, dead_letters, health, metrics, operator, topics
+from web import chat, dead_letters, health, metrics, operator, publish, topics
 from web.errors import json_errors
 from web.room import ROOM, Room, body_limit
 from web.security import add_headers
@@ -26,4 +26,5 @@ def create_web(
     metrics.setup(app)
     topics.setup(app)
     dead_letters.setup(app)
+    publish.setup(app)
     return app
