@@ -70,7 +70,11 @@ def dumpers(app: faust.App, schema: Any) -> tuple[Dump, Dump] | None:
     return (
         _dumper(
             key_codec,
-            lambda key: serializers.dumps_key(None, key, serializer=schema.key_serializer),
+            lambda key: (
+                None  # whatever a serializer would make of it: a record without a key has none
+                if key is None
+                else serializers.dumps_key(None, key, serializer=schema.key_serializer)
+            ),
         ),
         _dumper(
             value_codec,
