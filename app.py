@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-import logging
+import logging.config
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -33,15 +33,18 @@ from agents.shop import Shop
 from mocks import laptop, outside, scenarios
 from mocks.laptop import Say
 from mocks.servers import Server, ServerError
-from streams import scrape
+from streams import logs, scrape
 from streams.gateway import Gateway
 from streams.mailbox import Mesh
 from streams.settings import Settings
 from streams.topics import TopicDeclaration
+from streams.tracing import Tracing
 from tables.cache import Cache
 from tables.history import HistoryProjection
 from tables.sessions import Sessions
 from web import create_web
+from web.terminal.conversation import conversation as conversation_command
+from web.terminal.dead_letters import deadletters
 from web.terminal.topics import topics
 
 BANNER = """
@@ -70,6 +73,23 @@ class MeshApp(faust.App):
         """Return Faust's own services behind ours: they start later and stop earlier."""
         own = () if self.client_only or self.producer_only else self.rooms
         return [*own, *super().on_init_dependencies()]
+
+
+class Spans(Service):
+    """The way out of a worker for what it tells of its hops, if anybody wants to hear of it."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        super().__init__()
+        self.mesh = mesh
+
+    async def on_start(self) -> None:
+        """Open it before the first event."""
+        self.mesh.tracing = await Tracing.open(self.mesh.settings, "worker")
+
+    async def on_stop(self) -> None:
+        """Send the rest, the last event being done."""
+        if self.mesh.tracing is not None:
+            await self.mesh.tracing.close()
 
 
 class Outside(Service):
@@ -105,12 +125,14 @@ def create_app(settings: Settings) -> MeshApp:
         stream_wait_empty=True,  # a graceful stop finishes the turns in hand
         web_host=settings.web_host,
         web_port=settings.worker_port,
+        logging_config=logs.configuration(settings, "worker"),
         web_tables_enabled=False,  # whoever reaches the port could read conversations there
     )
     mesh = Mesh(app, settings)
     sessions = Sessions(app, settings)
     model, shop, cache = Model(settings), Shop(settings), Cache(settings.redis_url)
     app.rooms = (
+        Spans(mesh),
         TopicDeclaration(settings),
         Outside(model, shop, cache),
         mesh.presence,
@@ -172,6 +194,8 @@ def cli(context: click.Context) -> None:
 
 
 cli.add_command(topics)
+cli.add_command(conversation_command)
+cli.add_command(deadletters)
 
 
 @cli.command()
@@ -214,15 +238,18 @@ def web_command() -> None:
     settings = load_settings()
 
     async def pages(stop: asyncio.Event) -> None:
+        tracing = await Tracing.open(settings, "web")
         gateway = Gateway(settings)
         await gateway.start()
         try:
-            app = create_web(settings, gateway)
+            app = create_web(settings, gateway, tracing)
             await _serve({settings.web_port: app}, settings.web_host, stop)
         finally:
             await gateway.close()
+            if tracing is not None:
+                await tracing.close()
 
-    _until_signalled(pages)
+    _until_signalled(logs.configuration(settings, "web"), pages)
 
 
 @cli.command()
@@ -240,7 +267,8 @@ def mocks() -> None:
         llm_api_key=settings.llm_api_key.get_secret_value() or None,
     )
     served = {port: apps[name] for name, port in mock_ports(settings).items()}
-    _until_signalled(lambda stop: _serve(served, "127.0.0.1", stop))
+    logging_config = logs.configuration(settings, "mocks")
+    _until_signalled(logging_config, lambda stop: _serve(served, "127.0.0.1", stop))
 
 
 @cli.command("scenarios")
@@ -310,9 +338,11 @@ async def _serve(apps: dict[int, web.Application], host: str, stop: asyncio.Even
         await stop.wait()
 
 
-def _until_signalled(serve: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+def _until_signalled(
+    logging_config: dict[str, Any], serve: Callable[[asyncio.Event], Awaitable[None]]
+) -> None:
     """Run `serve` until SIGINT or SIGTERM sets the event that it is given."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.config.dictConfig(logging_config)
 
     async def main() -> None:
         stop = asyncio.Event()

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import aiohttp
 
+from streams import tracing
 from streams.errors import ModelUnavailable
 from streams.payload import Json
 from streams.settings import Settings
@@ -143,6 +144,8 @@ class Model:
             response_format={"type": "json_object"} if json else None,
             api_base=self._api_base,
             api_key=self._api_key,
+            # To an address that somebody gave, not to whoever litellm knows by itself.
+            extra_headers=(tracing.headers() or None) if self._api_base else None,
             timeout=self.timeout,
             # The actor falls back to rules at once; retries would only use up its time.
             num_retries=0,

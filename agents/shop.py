@@ -17,6 +17,7 @@ import aiohttp
 from pydantic import Field, ValidationError
 from yarl import URL
 
+from streams import tracing
 from streams.errors import ShopRefused, ShopUnavailable
 from streams.payload import Customer, Json, Order, Parcel, PastIssue, Slot
 from streams.settings import Settings
@@ -330,7 +331,7 @@ class Shop:
             request["method"],
             url,
             json=request.get("body"),
-            headers={} if key is None else {"Idempotency-Key": key},
+            headers=tracing.headers() | ({} if key is None else {"Idempotency-Key": key}),
             allow_redirects=False,
         ) as response:
             raw = await response.read()

@@ -12,6 +12,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from pydantic import BaseModel, Field, ValidationError
 
+from streams import tracing
 from streams.bridge import decode
 from streams.bridge.connection import connect, parse_url
 from streams.bridge.errors import BridgeError
@@ -130,6 +131,7 @@ class Gateway:
             key=message.session_id.encode(),
             value=message.encode(),
             message_id=f"{message.session_id}-{message.id}",
+            headers={name: value.encode() for name, value in tracing.headers().items()},
         )
 
     async def replies(self, session_id: str, after: int = 0) -> list[Reply]:

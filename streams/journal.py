@@ -18,6 +18,11 @@ CHECK_SECONDS: Final = 1.0
 BATCH: Final = 200
 
 
+def record_id(session_id: str, run: str) -> str:
+    """Return the id of a turn's record: a run that ends again is in the journal once."""
+    return f"journal-{session_id}-{run}"
+
+
 async def identity(client: Client, prefix: str) -> str:
     """Return a name for this life of the journal's stream: offsets of another life differ.
 

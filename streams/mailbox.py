@@ -5,17 +5,21 @@ import logging
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import faust
 from faust.types import EventT
 
+from streams import tracing
 from streams.bridge.layout import MESSAGE_ID
 from streams.dead_letters import DeadLetters
 from streams.errors import HopLimitExceeded, MeshError, Retryable, UnknownSubject
+from streams.journal import record_id
+from streams.logs import about
 from streams.message import MESSAGE_CODEC, Failure, Hop, Message, Undecoded
-from streams.metrics import Burial, Metrics
+from streams.metrics import Burial, Metrics, Outcome
 from streams.payload import Escalation, Payload, Response
 from streams.presence import Presence
 from streams.reply import REPLY_CODEC, Progress, Reply
@@ -30,6 +34,7 @@ from streams.topics import (
     topics,
 )
 from streams.trace import recording
+from streams.tracing import TRACEPARENT, Tracing
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +83,8 @@ class Mesh:
         )
         self.presence = Presence(app, settings)
         self.metrics = Metrics()
+        self.tracing: Tracing | None = None
+        """Where spans go; set before the first event by whoever wants any."""
 
     def actor(self, subject: str, *, concurrency: int | None = None) -> Callable[[Work], Work]:
         """Give the decorated function the mailbox of `subject`.
@@ -113,12 +120,14 @@ class Mesh:
         if subject is not None and subject not in MAILBOXES:
             raise UnknownSubject(subject)
         key = message.session_id.encode()
+        headers: dict[str, bytes] = {}
+        if message.traceparent is not None:
+            headers[TRACEPARENT] = message.traceparent.encode()
         if subject is None:
-            # A turn that ends again, because it came twice, is in the journal once.
-            headers = {MESSAGE_ID: f"journal-{message.session_id}-{message.run}".encode()}
+            headers[MESSAGE_ID] = record_id(message.session_id, message.run).encode()
             await self.topics[JOURNAL].send(key=key, value=message, headers=headers)
         else:
-            await self.topics[subject].send(key=key, value=message)
+            await self.topics[subject].send(key=key, value=message, headers=headers or None)
 
     async def reply(self, reply: Reply) -> None:
         """Publish a reply; the same one again, after a crash, is the same record."""
@@ -145,7 +154,8 @@ class Mesh:
             return
         self.presence.in_hand += 1
         try:
-            await self._work(subject, work, event, message)
+            with about(message.session_id, message.id, actor_name(subject)):
+                await self._work(subject, work, event, message)
         finally:
             self.presence.in_hand -= 1
 
@@ -153,7 +163,36 @@ class Mesh:
         actor = actor_name(subject)
         self.metrics.waited(actor, time.time() - event.message.timestamp)
         await _until(message.recovery.not_before)
-        hop = Hop(actor=actor, started_at=datetime.now(UTC))
+        with self._span(actor, event, message):
+            await self._hop(subject, work, event, message)
+
+    def _span(self, actor: str, event: Event, message: Message) -> AbstractContextManager[Any]:
+        """Return the span of a hop, below the one that the record's headers name."""
+        if self.tracing is None:
+            return nullcontext()
+        record = event.message
+        parent = dict(record.headers or ()).get(TRACEPARENT)
+        return self.tracing.span(
+            actor,
+            "consumer",
+            {
+                "mesh.session": message.session_id,
+                "mesh.turn": message.id,
+                "mesh.actor": actor,
+                "messaging.system": "nats",
+                "messaging.operation.type": "process",
+                "messaging.destination.name": record.topic,
+                "messaging.destination.partition.id": str(record.partition),
+                "mesh.offset": record.offset,
+            },
+            # A record that was put there by hand has its way in the message alone.
+            parent.decode(errors="replace") if parent else message.traceparent,
+        )
+
+    async def _hop(self, subject: str, work: Work, event: Event, message: Message) -> None:
+        hop = Hop(actor=actor_name(subject), started_at=datetime.now(UTC))
+        if self.tracing is not None:
+            message.traceparent = tracing.headers().get(TRACEPARENT)
         await self.presence.publish(
             Progress(
                 session_id=message.session_id,
@@ -171,7 +210,7 @@ class Mesh:
                 result = await work(message)
             hop.duration_ms = (time.perf_counter() - started) * 1000
             if result is None:
-                self.metrics.hop(hop, "held")
+                self._count(hop, "held")
                 return
             if result.slip != planned:
                 hop.outcome = "rerouted"
@@ -181,9 +220,10 @@ class Mesh:
             await self.send(result)
         except Exception as error:
             hop.duration_ms = (time.perf_counter() - started) * 1000
+            tracing.failed(error)
             await self._recover(subject, event, hop, error)
         else:
-            self.metrics.hop(hop, hop.outcome)
+            self._count(hop, hop.outcome)
             if subject == RESPONSE_AGGREGATOR:
                 self.metrics.turn(result, time.time())
 
@@ -191,6 +231,8 @@ class Mesh:
         """Send on a message whose actor failed: once more, to `on_error`, or to the dead."""
         # The failed try may have changed the message: begin again from the bytes that came.
         message = Message.decode(event.message.value or b"")
+        if self.tracing is not None:
+            message.traceparent = tracing.headers().get(TRACEPARENT)
         if not isinstance(error, MeshError):
             log.exception("%s failed on turn %s", hop.actor, message.id, exc_info=error)
         self.metrics.error(hop.actor, error)
@@ -199,14 +241,14 @@ class Mesh:
         message.recovery.attempts[hop.actor] = failures
         if isinstance(error, Retryable) and failures <= self.settings.retries:
             hop.outcome = "retry"
-            self.metrics.hop(hop, hop.outcome)
+            self._count(hop, hop.outcome)
             hop.notes.append(f"try {failures} failed: {error}")
             delay = self.settings.retry_delay * 2 ** (failures - 1)
             message.recovery.not_before = datetime.now(UTC) + timedelta(seconds=delay)
             await self.send(message)
             return
         hop.outcome = "failed"
-        self.metrics.hop(hop, hop.outcome)
+        self._count(hop, hop.outcome)
         message.recovery.not_before = None
         message.error = Failure(
             actor=hop.actor, kind=type(error).__name__, text=str(error), at=datetime.now(UTC)
@@ -237,6 +279,10 @@ class Mesh:
         # A new slip: the old one may have no hop left. The trace keeps where the message was.
         message.slip = RouteSlip(steps=CLOSE)
         await self.send(message)
+
+    def _count(self, hop: Hop, outcome: Outcome) -> None:
+        tracing.annotate({"mesh.outcome": outcome})
+        self.metrics.hop(hop, outcome, tracing.trace_id())
 
     async def _bury(self, subject: str, event: Event, why: Burial, reason: str) -> None:
         self.metrics.buried(actor_name(subject), why)

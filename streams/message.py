@@ -70,7 +70,7 @@ class ByHand(BaseModel):
 class Message(BaseModel):
     """One turn of one conversation, on its way through the mesh."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", hide_input_in_errors=True)
 
     version: Literal[1] = VERSION
     id: Id
@@ -81,6 +81,11 @@ class Message(BaseModel):
     error: Failure | None = None
     recovery: Recovery = Recovery()
     replay: Json | None = None
+    traceparent: str | None = Field(
+        None,
+        description="The hop's span: what the message causes, however late, belongs below it.",
+        exclude_if=lambda value: value is None,
+    )
     by_hand: list[ByHand] = Field([], description="What operators did to it, oldest first.")
 
     @property

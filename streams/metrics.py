@@ -152,10 +152,14 @@ class Metrics:
         """Count the time that a message was in the mailbox; clocks that differ can make it < 0."""
         self._wait_seconds[(actor,)].observe(max(0.0, seconds))
 
-    def hop(self, hop: Hop, outcome: Outcome) -> None:
-        """Count a hop that has ended, and all that its actor asked of the outside."""
+    def hop(self, hop: Hop, outcome: Outcome, trace: str | None = None) -> None:
+        """Count a hop that has ended, and all that its actor asked of the outside.
+
+        `trace` leads from a point of the histogram to the trace of the hop that made it.
+        """
+        example = None if trace is None else {"trace_id": trace}
         self._hops[hop.actor, outcome].inc()
-        self._hop_seconds[(hop.actor,)].observe(hop.duration_ms / 1000)
+        self._hop_seconds[(hop.actor,)].observe(hop.duration_ms / 1000, example)
         for exchange in hop.exchanges:
             self._exchange(exchange)
 

@@ -14,7 +14,8 @@ Json = dict[str, Any]
 class Slot(BaseModel):
     """Base of all slots: what a newer version added is kept, not lost, when an older one passes."""
 
-    model_config = ConfigDict(extra="allow")
+    # What cannot be read is a customer's: an error must not quote it into a log.
+    model_config = ConfigDict(extra="allow", hide_input_in_errors=True)
 
 
 class Sentiment(Slot):

@@ -4,7 +4,7 @@ import contextlib
 import os
 import secrets
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -95,6 +95,14 @@ class Settings(BaseSettings):
     mock_llm_latency_ms: float = Field(0, ge=0, description="Median delay of the model mock.")
     mock_llm_failure_rate: float = Field(
         0, ge=0, le=1, description="Share of model calls that fail."
+    )
+
+    # Watching it
+    log_format: Literal["text", "json"] = Field(
+        "text", description="Log lines for people, or a JSON object each."
+    )
+    otel_endpoint: str = Field(
+        "", description="URL of an OpenTelemetry collector (OTLP over HTTP); empty: no spans."
     )
 
     # The pages

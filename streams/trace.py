@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Literal
 
+from streams import tracing
 from streams.message import Exchange, Hop
 from streams.payload import Json
 
@@ -45,20 +46,21 @@ def exchange(target: Target, request: Json) -> Iterator[Answer]:
     """Time one question to the outside and record it with its answer, or with its error."""
     answer = Answer()
     error: str | None = None
-    started = time.perf_counter()
-    try:
-        yield answer
-    except BaseException as failure:
-        error = f"{type(failure).__name__}: {failure}"
-        raise
-    finally:
-        if (hop := _current.get()) is not None:
-            hop.exchanges.append(
-                Exchange(
+    with tracing.child(f"ask {target}", "client", {"peer.service": target}):
+        started = time.perf_counter()
+        try:
+            yield answer
+        except BaseException as failure:
+            error = f"{type(failure).__name__}: {failure}"
+            raise
+        finally:
+            if (hop := _current.get()) is not None:
+                ended = Exchange(
                     target=target,
                     request=request,
                     response=answer.response,
                     error=error,
                     duration_ms=(time.perf_counter() - started) * 1000,
                 )
-            )
+                hop.exchanges.append(ended)
+                tracing.asked(ended)

@@ -51,7 +51,8 @@ async def chat(request: web.Request) -> web.Response:
     asked = read(ChatRequest, await _body(request), room.settings.max_text)
     holder = room.enter(asked.session_id, asked.email)
     message = room.turn(holder, asked.message, asked.message_id, "http")
-    reply = await _turn(room, message, new_session=asked.session_id is None)
+    with room.about(message, "POST /api/chat"):
+        reply = await _turn(room, message, new_session=asked.session_id is None)
     return web.json_response(_answer(reply))
 
 

@@ -63,7 +63,7 @@ MessageId = Annotated[str, Field(pattern=ID_PATTERN)]
 class Input(BaseModel):
     """Base of all inputs: no value is bent into another type; unknown fields do not matter."""
 
-    model_config = ConfigDict(strict=True, extra="ignore")
+    model_config = ConfigDict(strict=True, extra="ignore", hide_input_in_errors=True)
 
 
 class ChatRequest(Input):

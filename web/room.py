@@ -1,6 +1,8 @@
 """What the pages of one process share."""
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import ceil
@@ -11,10 +13,12 @@ from weakref import WeakSet
 from aiohttp import web
 
 from streams.gateway import Gateway
+from streams.logs import about
 from streams.message import Message
 from streams.payload import Payload
 from streams.reply import Reply
 from streams.settings import Settings
+from streams.tracing import Tracing, root
 from web.errors import ApiError
 from web.limits import RateLimit
 from web.session import Holder, Sessions, UnknownSession
@@ -33,10 +37,11 @@ class Room:
     sessions: Sessions
     limit: RateLimit
     watch: TurnWatch
+    tracing: Tracing | None = None
     sockets: WeakSet[web.WebSocketResponse] = field(default_factory=WeakSet)
 
     @classmethod
-    def create(cls, settings: Settings, gateway: Gateway) -> Self:
+    def create(cls, settings: Settings, gateway: Gateway, tracing: Tracing | None) -> Self:
         """Return the room for these settings."""
         return cls(
             settings,
@@ -45,6 +50,7 @@ class Room:
             Sessions(settings.signing_key(), lifetime=settings.reply_days * DAY),
             RateLimit(settings.turns_per_minute),
             TurnWatch(settings.turn_timeout),
+            tracing,
         )
 
     def enter(self, session_id: str | None, email: str) -> Holder:
@@ -79,6 +85,23 @@ class Room:
             )
         payload = Payload(text=text, email=holder.email, at=datetime.now(UTC), channel=channel)
         return Message(id=message_id, session_id=holder.session_id, payload=payload)
+
+    @contextmanager
+    def about(self, turn: Message, name: str) -> Iterator[None]:
+        """Work for `turn`: log lines say so, and its trace begins with a span of this name.
+
+        Whatever trace a browser or program claims to be in is its own affair.
+        """
+        attributes = {
+            "mesh.session": turn.session_id,
+            "mesh.turn": turn.id,
+            "mesh.channel": turn.payload.channel,
+        }
+        with (
+            about(turn.session_id, turn.id, "web"),
+            root(self.tracing, name, "server", attributes),
+        ):
+            yield
 
 
 ROOM: Final = web.AppKey("room", Room)

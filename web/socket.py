@@ -167,8 +167,9 @@ class Visit:
         said = read(Say, value, self._room.settings.max_text)
         if said.message_id not in self._answered:
             turn = self._room.turn(self._holder, said.text, said.message_id, "websocket")
-            async with asyncio.timeout(BROKER_WITHIN):
-                await self._room.gateway.send(turn)
+            with self._room.about(turn, "WebSocket message"):
+                async with asyncio.timeout(BROKER_WITHIN):
+                    await self._room.gateway.send(turn)
             self._inbox.expect()
             self._expect(turn.session_id, turn.id)
         await self._socket.send_json({"type": "accepted", "message_id": said.message_id})

@@ -5,6 +5,7 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 import shutil
 import time
@@ -38,9 +39,11 @@ class FastParser(Parser):
     Why: the original matches regular expressions at the buffer's start and shifts the buffer
     for every message, then passes each through a queue to a task of its subscription. At
     thousands of small records a second that is most of the time spent. Here a subscription
-    registered in `raw` is called at once, without headers being parsed or a task being woken.
+    registered in `raw` is called at once, without headers being parsed or a task being woken:
+    as the bytes come from the socket, before nats-py's read loop, which would take another turn
+    of the event loop for them. Everything else goes to the read loop and the original, in order.
     Complaints over missing rights go to `on_violation`: the original lowers their case, and with
-    it that of the subject. Everything else goes to the original, line by line.
+    it that of the subject.
     """
 
     raw: dict[int, RawHandler]
@@ -56,60 +59,129 @@ class FastParser(Parser):
         super().reset()
         self._needed = 0
         """Bytes there must be before another look makes sense."""
+        self._reader: asyncio.StreamReader | None = None
+        """Where the bytes of this connection come from."""
+        self._owed = 0
+        """Bytes that are on their way to `parse` through the read loop, or in its hands."""
 
     async def parse(self, data: bytes = b"") -> None:
-        """Take in bytes from the socket and hand on every message that is complete."""
+        """Take in bytes from the read loop and hand on every message that is complete."""
+        if self._reader is None:
+            self._owed = len(data)
+            self._listen()
+        buffer = self.buf
+        buffer += data
+        if len(buffer) >= self._needed:
+            self._needed = 0
+            whole = bytes(buffer)  # slices of it need no second copy
+            position, end = 0, len(whole)
+            try:
+                while position < end:
+                    operation, position = self._hand_on(whole, position)
+                    if operation is None:
+                        break
+                    position += len(operation)
+                    await self._pass(operation)
+            finally:
+                # An error line can reset the parser meanwhile, which gives it a new buffer.
+                if self.buf is buffer and position:
+                    del buffer[:position]
+        if self.buf is buffer:
+            self._owed = max(0, self._owed - len(data))
+
+    def _listen(self) -> None:
+        """Have what comes from the socket from now on handed on before the read loop sees it."""
+        reader = getattr(getattr(self.nc, "_transport", None), "_io_reader", None)
+        if not isinstance(reader, asyncio.StreamReader):
+            return  # a websocket, or no connection at all
+        self._reader = reader
+        self._owed += len(cast(Any, reader)._buffer)
+        feed_data = reader.feed_data
+
+        def feed(data: bytes) -> None:
+            if self._reader is not reader:
+                feed_data(data)
+            elif self._owed:
+                self._owed += len(data)
+                feed_data(data)
+            else:
+                rest = self._take(data)
+                if rest:
+                    self._owed = len(rest)
+                    feed_data(rest)
+
+        cast(Any, reader).feed_data = feed
+
+    def _take(self, data: bytes) -> bytes:
+        """Hand on what is complete, up to what is not for us; return all from there on."""
         buffer = self.buf
         buffer += data
         if len(buffer) < self._needed:
-            return
+            return b""
         self._needed = 0
-        whole = bytes(buffer)  # slices of it need no second copy
-        position, end = 0, len(whole)
-        try:
-            while position < end:
-                line_end = whole.find(_CRLF, position)
-                if line_end < 0:
-                    if end - position > _LINE_MAX:
-                        raise ProtocolError("nats: no line end in sight")
-                    return
-                first = whole[position]
-                if first == 72 or first == 77:  # "HMSG", "MSG"
-                    words = whole[position:line_end].split()
-                    body = line_end + 2
-                    after = body + int(words[-1]) + 2
-                    if after > end:
-                        self._needed = after - position
-                        return
-                    start = body + int(words[-2]) if first == 72 else body
-                    reply = words[3] if len(words) == (6 if first == 72 else 5) else b""
-                    handler = self.raw.get(int(words[2]))
-                    if handler is None:
-                        await cast(Any, self.nc)._process_msg(
-                            int(words[2]),
-                            words[1],
-                            reply,
-                            whole[start : after - 2],
-                            whole[body:start] or None,
-                        )
-                    else:
-                        try:
-                            handler(words[1], reply, whole[body:start], whole[start : after - 2])
-                        except Exception:
-                            # It would end nats-py's read loop, silently and for good.
-                            logger.exception("error in the handler of %s", words[1])
-                    position = after
-                else:
-                    line = whole[position : line_end + 2]
-                    position = line_end + 2
-                    if line.startswith(_VIOLATION):
-                        self._on_violation(line[5:].strip().strip(b"'").decode(errors="replace"))
-                    else:
-                        await self._control.parse(line)
-        finally:
-            # An error line can reset the parser meanwhile, which gives it a new buffer.
-            if self.buf is buffer and position:
-                del buffer[:position]
+        whole = bytes(buffer)
+        operation, position = self._hand_on(whole, 0)
+        if operation is None:
+            del buffer[:position]
+            return b""
+        buffer.clear()
+        return whole[position:]
+
+    def _hand_on(self, whole: bytes, position: int) -> tuple[bytes | None, int]:
+        """Call the handlers of all messages from `position` on, as far as they have any.
+
+        Returns where that ends: before an operation for nats-py, which comes too, or before what
+        is not complete.
+        """
+        end = len(whole)
+        while position < end:
+            line_end = whole.find(_CRLF, position)
+            if line_end < 0:
+                if end - position > _LINE_MAX:
+                    return whole[position:], position  # which `_pass` will not like
+                break
+            first = whole[position]
+            if first != 72 and first != 77:  # "HMSG", "MSG"
+                return whole[position : line_end + 2], position
+            words = whole[position:line_end].split()
+            body = line_end + 2
+            after = body + int(words[-1]) + 2
+            if after > end:
+                self._needed = after - position
+                break
+            handler = self.raw.get(int(words[2]))
+            if handler is None:
+                return whole[position:after], position
+            start = body + int(words[-2]) if first == 72 else body
+            reply = words[3] if len(words) == (6 if first == 72 else 5) else b""
+            try:
+                handler(words[1], reply, whole[body:start], whole[start : after - 2])
+            except Exception:
+                # It would end nats-py's read loop, silently and for good.
+                logger.exception("error in the handler of %s", words[1])
+            position = after
+        return None, position
+
+    async def _pass(self, operation: bytes) -> None:
+        """Pass one operation to nats-py."""
+        line, _, body = operation.partition(_CRLF)
+        if _CRLF not in operation:
+            raise ProtocolError("nats: no line end in sight")
+        if line.startswith((b"HMSG", b"MSG")):
+            words = line.split()
+            header = int(words[-2]) if line.startswith(b"H") else 0
+            has_reply = len(words) == (6 if header else 5)
+            await cast(Any, self.nc)._process_msg(
+                int(words[2]),
+                words[1],
+                words[3] if has_reply else b"",
+                body[header:-2],
+                body[:header] or None,
+            )
+        elif line.startswith(_VIOLATION):
+            self._on_violation(line[5:].strip().strip(b"'").decode(errors="replace"))
+        else:
+            await self._control.parse(operation)
 
 
 def install_parser(client: Client, on_violation: Callable[[str], None]) -> None:
@@ -306,6 +378,40 @@ def compiled_iterator() -> type[Any] | None:
     from faust import streams
 
     return cast(type[Any] | None, cast(Any, streams)._CStreamIterator)
+
+
+def model_maker() -> Callable[[Any], Any]:
+    """Return what makes a model of data that says it is one, and returns other data as it is.
+
+    Why: it is what Faust's registry does with what no type is given for, and it finds out by
+    letting a look-up fail.
+    """
+    from faust.models.base import Model
+
+    mark, make = Model._blessed_key, Model._maybe_reconstruct
+
+    def as_model(data: Any) -> Any:
+        kind = type(data)
+        if kind is str or kind is bytes or (kind is dict and mark not in data):
+            return data
+        return make(data)
+
+    return as_model
+
+
+def json_encoder() -> Callable[[Any], str] | None:
+    """Return what encodes as Faust's JSON codec does; None where that has a library of its own.
+
+    Why: the codec makes an encoder for every value, which is a third of encoding a small one.
+    """
+    from faust.utils import json as faust_json
+
+    if getattr(faust_json, "orjson", None) is not None or (
+        faust_json.JSONEncoder.__base__ is not json.JSONEncoder
+    ):
+        return None
+    encoder: json.JSONEncoder = faust_json.JSONEncoder(separators=(",", ":"))
+    return encoder.encode
 
 
 def attaches(app: Any) -> bool:

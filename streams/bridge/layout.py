@@ -160,6 +160,25 @@ def parse_subject(subject: str) -> Place:
     return Place(unescape(tokens[1]), int(tokens[2]))
 
 
+class Cause(NamedTuple):
+    """The record that a record was sent because of."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+def cause_of(message_id: str | None) -> Cause | None:
+    """Return what the id of a record that follows from an event says of that event.
+
+    The producer makes such ids; the records of all other senders yield None.
+    """
+    parts = (message_id or "").split("/")
+    if len(parts) != 8 or not (parts[4].isdecimal() and parts[5].isdecimal()):
+        return None
+    return Cause(unescape(parts[2]), int(parts[4]), int(parts[5]))
+
+
 def partition_for(key: bytes | None, partitions: int) -> int:
     """Return the partition of `key`, the one that Kafka's clients would choose (murmur2).
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from faust.agents import current_agent
@@ -26,6 +26,7 @@ from .layout import (
     partition_for,
     subject,
 )
+from .publisher import Publisher
 from .topics import TopicInfo
 
 if TYPE_CHECKING:
@@ -73,8 +74,11 @@ class ProducerBuffer(base.ProducerBuffer):
 class Destination:
     """What sending to a topic needs to know each time, worked out once."""
 
-    def __init__(self, info: TopicInfo, *, changelog: bool, vital: bool) -> None:
+    def __init__(
+        self, info: TopicInfo, publisher: Publisher, *, changelog: bool, vital: bool
+    ) -> None:
         self.info = info
+        self.publisher = publisher
         self.changelog = changelog
         self.vital = vital
         self.escaped = escape(info.topic)
@@ -182,6 +186,21 @@ class Producer(base.Producer):
         key, value = cast(bytes | None, key), cast(bytes | None, value)
         return await self._send(topic, key, value, partition, timestamp, headers, message)
 
+    def send_at_once(
+        self, topic: str, message: PendingMessage
+    ) -> "asyncio.Future[RecordMetadata] | None":
+        """Do what `send_watched` does; None, and nothing is done, if that would have to wait."""
+        destination = self._destinations.get(topic)
+        if destination is None or self.waiting or destination.publisher.full:
+            return None
+        _, key, value, partition, timestamp, headers, *_ = message
+        key, value = cast(bytes | None, key), cast(bytes | None, value)
+        source = _current_input()
+        message_id = self._message_id(topic, destination, source)
+        return self._send_now(
+            *(destination, source, message_id, key, value, partition, timestamp, headers, message)
+        )
+
     async def _send(
         self,
         topic: str,
@@ -193,54 +212,100 @@ class Producer(base.Producer):
         watched: PendingMessage | None = None,
     ) -> "asyncio.Future[RecordMetadata]":
         # The id must be taken before anything is waited for: order within an event counts.
-        message = _current_input()
-        message_id = self._message_id(topic, message)
+        source = _current_input()
+        destination = self._destinations.get(topic)
+        message_id = self._message_id(topic, destination, source)
         if self.waiting:
             await self._behind_what_waits()
-        destination = self._destinations.get(topic)
         if destination is None:
             destination = await self._find_destination(topic)
-        output = self._output(destination, key, value, partition, timestamp, headers, message_id)
-        failed = None if watched is None else self._watch(topic, watched, output)
-        if message is not None and message.sent is not None and self.transactions is not None:
-            self.transactions.attach(message, output)
-            if destination.changelog:  # the table wants the offset, and waits for nothing
-                return self._later(output)
-            return _now(output.result(-1))
-        publisher = self.link.publisher
-        if publisher.full:
-            await publisher.room()
-        future: asyncio.Future[RecordMetadata] = publisher.publish(
-            output.subject,
-            output.payload,
-            output.block,
-            superseding=output.superseding,
+        if destination.publisher.full and not self._kept(source):
+            await destination.publisher.room()
+        return self._send_now(
+            *(destination, source, message_id, key, value, partition, timestamp, headers, watched)
+        )
+
+    def _send_now(
+        self,
+        destination: Destination,
+        source: Input | None,
+        message_id: str | None,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int | None,
+        timestamp: float | None,
+        headers: HeadersArg | None,
+        watched: PendingMessage | None,
+    ) -> "asyncio.Future[RecordMetadata]":
+        info = destination.info
+        if partition is None:
+            partition = self._partition(info, key)
+        elif not 0 <= partition < info.partitions:
+            raise SendFailed(f"{info.topic} has no partition {partition}")
+        if info.compacted and key is None:
+            raise SendFailed(f"{info.topic} is compacted: its records need a key")
+        if self._listened_to():
+            headers = list(headers.items() if isinstance(headers, Mapping) else headers or ())
+            self.app.on_produce_message.send(
+                key=key, value=value, partition=partition, timestamp=timestamp, headers=headers
+            )
+        block = None
+        if value is not None and timestamp is None and not headers and not destination.headers:
+            block = encode_block(key, message_id)
+        if block is None:
+            block, message_id = _encode(destination, key, value, timestamp, headers, message_id)
+        where = destination.subjects[partition]
+        if info.keyed:
+            where = f"{where}.{key_token(key)}"
+        place = destination.places[partition]
+        payload = value or b""
+        failed = None
+        if watched is None:
+
+            def stored(sequence: int) -> RecordMetadata:
+                return RecordMetadata(info.topic, place.partition, place, sequence, timestamp, None)
+
+        else:
+            sensors = self.app.sensors
+            state = sensors.on_send_initiated(
+                self, info.topic, watched, len(key) if key else 0, len(payload)
+            )
+
+            def stored(sequence: int) -> RecordMetadata:
+                metadata = RecordMetadata(
+                    info.topic, place.partition, place, sequence, timestamp, None
+                )
+                sensors.on_send_completed(self, state, metadata)
+                return metadata
+
+            def failed(error: BaseException) -> None:
+                sensors.on_send_error(self, error, state)
+
+        if self._kept(source):
+            output = Output(where, payload, block, message_id, info.compacted, stored)
+            return self._keep(cast(Input, source), output, destination)
+        return destination.publisher.publish(
+            where,
+            payload,
+            block,
+            superseding=info.compacted,
             change=destination.changelog,
             vital=destination.vital,
-            result=output.result,
+            result=stored,
             failed=failed,
         )
-        return future
 
-    def _watch(
-        self, topic: str, message: PendingMessage, output: Output
-    ) -> Callable[[BaseException], None]:
-        """Let Faust's sensors be told when an output is stored; return what tells of a failure."""
-        sensors = self.app.sensors
-        key, value = cast(bytes | None, message.key), output.payload
-        state = sensors.on_send_initiated(self, topic, message, len(key) if key else 0, len(value))
-        metadata = output.result
+    def _kept(self, source: Input | None) -> bool:
+        """Say whether what an event sends is kept until it is finished."""
+        return source is not None and source.sent is not None and self.transactions is not None
 
-        def stored(sequence: int) -> RecordMetadata:
-            result: RecordMetadata = metadata(sequence)
-            sensors.on_send_completed(self, state, result)
-            return result
-
-        def failed(error: BaseException) -> None:
-            sensors.on_send_error(self, error, state)
-
-        output.result = stored
-        return failed
+    def _keep(
+        self, source: Input, output: Output, destination: Destination
+    ) -> "asyncio.Future[RecordMetadata]":
+        cast("TransactionManager", self.transactions).attach(source, output)
+        if destination.changelog:  # the table wants the offset, and waits for nothing
+            return self._later(output)
+        return _now(output.result(-1))
 
     def _later(self, output: Output) -> "asyncio.Future[RecordMetadata]":
         output.future = asyncio.get_running_loop().create_future()
@@ -382,6 +447,7 @@ class Producer(base.Producer):
         info = await self.link.topic(topic)
         destination = self._destinations[topic] = Destination(
             info,
+            self.link.publisher,
             changelog=self._is_changelog(topic),
             vital=not topic.startswith(self.app.conf.reply_to_prefix),
         )
@@ -389,50 +455,6 @@ class Producer(base.Producer):
 
     def _is_changelog(self, topic: str) -> bool:
         return topic in self.app.tables.changelog_topics
-
-    def _output(
-        self,
-        destination: Destination,
-        key: bytes | None,
-        value: bytes | None,
-        partition: int | None,
-        timestamp: float | None,
-        headers: HeadersArg | None,
-        message_id: str | None,
-    ) -> Output:
-        info = destination.info
-        if partition is None:
-            partition = self._partition(info, key)
-        elif not 0 <= partition < info.partitions:
-            raise SendFailed(f"{info.topic} has no partition {partition}")
-        if info.compacted and key is None:
-            raise SendFailed(f"{info.topic} is compacted: its records need a key")
-        if self._listened_to():
-            headers = list(headers.items() if isinstance(headers, Mapping) else headers or ())
-            self.app.on_produce_message.send(
-                key=key, value=value, partition=partition, timestamp=timestamp, headers=headers
-            )
-        block = None
-        if value is not None and timestamp is None and not headers and not destination.headers:
-            block = encode_block(key, message_id)
-        if block is None:
-            encoded = encode_headers(key, value, cast(Any, headers), timestamp)
-            extra = destination.headers if value is not None else destination.tombstone_headers
-            encoded.update(extra)
-            if message_id is not None:
-                message_id = encoded.setdefault(MESSAGE_ID, message_id)
-            else:
-                message_id = encoded.get(MESSAGE_ID)
-            block = header_block(encoded)
-        where = destination.subjects[partition]
-        if info.keyed:
-            where = f"{where}.{key_token(key)}"
-        place = destination.places[partition]
-
-        def metadata(sequence: int) -> RecordMetadata:
-            return RecordMetadata(info.topic, place.partition, place, sequence, timestamp, None)
-
-        return Output(where, value or b"", block, message_id, info.compacted, metadata)
 
     def _check_ownership(self, message: Input | None) -> None:
         """Raise Fenced if an event may not change tables any more: its partition has moved on."""
@@ -445,9 +467,13 @@ class Producer(base.Producer):
 
     def _listened_to(self) -> bool:
         signal = self.app.on_produce_message
-        return any(True for _ in signal.iter_receivers(self.app))
+        for _ in signal.iter_receivers(self.app):
+            return True
+        return False
 
-    def _message_id(self, topic: str, message: Input | None) -> str | None:
+    def _message_id(
+        self, topic: str, destination: Destination | None, message: Input | None
+    ) -> str | None:
         """Return the id by which JetStream recognises this record if it is sent again.
 
         What follows from an input event is named after the input: by group, agent and the
@@ -457,8 +483,7 @@ class Producer(base.Producer):
         the bridge itself sends it again. Changes of a table carry none: their last one is the
         truth.
         """
-        known = self._destinations.get(topic)
-        if known.changelog if known is not None else self._is_changelog(topic):
+        if self._is_changelog(topic) if destination is None else destination.changelog:
             self._check_ownership(message)
             return None
         if message is None:
@@ -481,11 +506,24 @@ class Producer(base.Producer):
             parts = (self.app.conf.id, name, message.topic, identity, str(message.partition))
             beginning = "/".join(escape(part) if part else "" for part in parts)
             self._id_beginnings[name, message.tp] = beginning
-        return f"{beginning}/{message.offset}/{self._escaped(topic)}/{ordinal}"
+        end = escape(topic) if destination is None else destination.escaped
+        return f"{beginning}/{message.offset}/{end}/{ordinal}"
 
-    def _escaped(self, topic: str) -> str:
-        known = self._destinations.get(topic)
-        return escape(topic) if known is None else known.escaped
+
+def _encode(
+    destination: Destination,
+    key: bytes | None,
+    value: bytes | None,
+    timestamp: float | None,
+    headers: HeadersArg | None,
+    message_id: str | None,
+) -> tuple[bytes, str | None]:
+    """Return the header block of a record, and its id: the sender's own, if it has given one."""
+    encoded = encode_headers(key, value, cast(Any, headers), timestamp)
+    encoded.update(destination.headers if value is not None else destination.tombstone_headers)
+    if message_id is not None:
+        encoded.setdefault(MESSAGE_ID, message_id)
+    return header_block(encoded), encoded.get(MESSAGE_ID)
 
 
 def _current_input() -> Input | None:

@@ -75,6 +75,7 @@ class Reader:
         *,
         identity: str | None = None,
         on_gone: Callable[[BridgeError], None] | None = None,
+        headers_only: bool = False,
     ) -> None:
         self.client = client
         self.stream = stream
@@ -92,6 +93,8 @@ class Reader:
         self._identity = identity
         """Of the stream that we read from: another one under its name must not go unnoticed."""
         self._on_gone = on_gone
+        self._headers_only = headers_only
+        """For who looks for keys: values stay where they are."""
         self._missing_since: float | None = None
         self._held = 0
         self._large = False
@@ -228,6 +231,7 @@ class Reader:
                 ack_policy=AckPolicy.NONE,
                 replay_policy=ReplayPolicy.INSTANT,
                 filter_subject=self.filter,
+                headers_only=self._headers_only or None,
                 inactive_threshold=INACTIVE_SECONDS,
                 mem_storage=True,
                 num_replicas=1,

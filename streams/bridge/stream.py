@@ -1,7 +1,7 @@
 """Iterating over a stream without a turn of the event loop for every event."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import faust
 from faust.types import ChannelT, EventT
@@ -12,6 +12,8 @@ T = TypeVar("T")
 
 TURN_EVERY: Final = 16
 """Events after which other tasks get their turn though more events wait."""
+
+_VALUES, _EVENTS, _ITEMS = range(3)
 
 
 class Stream(faust.Stream[T]):
@@ -26,14 +28,25 @@ class Stream(faust.Stream[T]):
 
     def __aiter__(self) -> AsyncIterator[T]:
         """Return an iterator over values, which are acknowledged as the next one is asked for."""
+        return self._iterate(_VALUES) or super().__aiter__()
+
+    def events(self) -> AsyncIterator[EventT[T]]:
+        """Return an iterator over events, in the same way."""
+        return self._iterate(_EVENTS) or cast(Any, super().events())
+
+    def items(self) -> AsyncIterator[tuple[Any, T]]:
+        """Return an iterator over keys and values, in the same way."""
+        return self._iterate(_ITEMS) or cast(Any, super().items())
+
+    def _iterate(self, wanted: int) -> AsyncIterator[Any] | None:
         compiled = compiled_iterator()
         if compiled is None:
-            return super().__aiter__()
-        iterator = self._stride(compiled)
+            return None
+        iterator = self._stride(compiled, wanted)
         self._active_agens.add(iterator)
         return iterator
 
-    async def _stride(self, compiled: type[Any]) -> AsyncGenerator[T, None]:
+    async def _stride(self, compiled: type[Any], wanted: int) -> AsyncGenerator[Any, None]:
         skipped = self._skipped_value
         self._finalized = True
         started_here = await self.maybe_start()
@@ -65,7 +78,10 @@ class Stream(faust.Stream[T]):
                 try:
                     if value is not skipped:
                         self.events_total += 1
-                        yield value
+                        if wanted == _VALUES:
+                            yield value
+                        elif (current := self.current_event) is not None:
+                            yield current if wanted == _EVENTS else (current.key, current.value)
                 finally:
                     event, self.current_event = self.current_event, None
                     events.after(event, acknowledge or value is skipped, sensor_state)

@@ -1,6 +1,7 @@
 """Sending to a topic on a shorter way than Faust's own."""
 
 from collections.abc import Awaitable
+from functools import cached_property
 from typing import Any, cast
 
 import faust
@@ -9,6 +10,7 @@ from faust.types.tuples import PendingMessage
 
 from .internals import attaches
 from .producer import Producer
+from .serialization import Dump, dumpers
 
 
 class Topic(faust.Topic):
@@ -18,6 +20,14 @@ class Topic(faust.Topic):
     callback between them that takes a turn of the event loop. Where nobody has asked for a
     callback of his own, one future does.
     """
+
+    @cached_property
+    def _dumpers(self) -> tuple[Dump, Dump] | None:
+        return dumpers(self.app, self.schema) if type(self) is Topic else None
+
+    @cached_property
+    def _attaches(self) -> bool:
+        return attaches(self.app)
 
     async def send(
         self,
@@ -35,7 +45,7 @@ class Topic(faust.Topic):
     ) -> Awaitable[RecordMetadata]:
         """Send a message; the result gives its place once it is stored."""
         app: Any = self.app
-        if callback is not None or attaches(app):
+        if callback is not None or self._attaches:
             return await super().send(
                 key=key,
                 value=value,
@@ -48,9 +58,15 @@ class Topic(faust.Topic):
                 callback=callback,
                 force=force,
             )
-        prepared = self.prepare_headers(headers)
-        key, prepared = self.prepare_key(key, key_serializer, schema, prepared)
-        value, prepared = self.prepare_value(value, value_serializer, schema, prepared)
+        dumps = self._dumpers if key_serializer is value_serializer is schema is None else None
+        if dumps is None:
+            prepared = self.prepare_headers(headers)
+            key, prepared = self.prepare_key(key, key_serializer, schema, prepared)
+            value, prepared = self.prepare_value(value, value_serializer, schema, prepared)
+        else:
+            prepared = self.prepare_headers(headers) if headers else {}
+            dump_key, dump_value = dumps
+            key, value = dump_key(key), dump_value(value)
         name = self.topics[0] if len(self.topics) == 1 else self.get_topic_name()
         message = PendingMessage(
             self,
@@ -63,5 +79,8 @@ class Topic(faust.Topic):
             value_serializer=value_serializer,
             callback=None,
         )
-        producer = cast(Producer, await app.maybe_start_producer())
-        return await producer.send_watched(name, message)
+        sent = cast(Producer, app.producer).send_at_once(name, message)
+        if sent is None:
+            producer = cast(Producer, await app.maybe_start_producer())
+            return await producer.send_watched(name, message)
+        return sent

@@ -14,6 +14,8 @@ from aiohttp import web
 from agents.shop import Shop
 from mocks.outside import create_apps
 from streams.settings import Settings
+from streams.tracing import Tracing
+from tests.collector import Collector, collector
 
 NOW = datetime(2025, 6, 18, 12, 0, tzinfo=UTC)
 
@@ -28,6 +30,7 @@ class Call:
     method: str
     path: str
     key: str | None
+    traceparent: str | None
     peer: Any
 
 
@@ -84,6 +87,7 @@ class ShopFront:
             request.method,
             request.path,
             request.headers.get("Idempotency-Key"),
+            request.headers.get("traceparent"),
             request.transport.get_extra_info("peername"),
         )
         self.calls.append(call)
@@ -163,3 +167,13 @@ async def shop(front: ShopFront, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     await client.start()
     yield client
     await client.close()
+
+
+@pytest.fixture
+async def spans() -> AsyncIterator[tuple[Tracing, Collector]]:
+    """A way out for spans, and where they come to once it is closed."""
+    with collector() as received:
+        opened = await Tracing.open(Settings(otel_endpoint=received.url), "worker")
+        assert opened is not None
+        yield opened, received
+        await opened.close()

@@ -16,6 +16,8 @@ from streams.errors import ModelUnavailable
 from streams.message import Hop
 from streams.settings import Settings
 from streams.trace import recording
+from streams.tracing import Tracing
+from tests.collector import Collector
 
 SECRET = "sk-very-secret-4711"
 
@@ -28,6 +30,7 @@ class Server:
     mode: str = "answer"
     requests: list[dict[str, Any]] = field(default_factory=list)
     authorizations: set[str] = field(default_factory=set)
+    traceparents: list[str | None] = field(default_factory=list)
     connections: set[int] = field(default_factory=set)
     port: int = 0
 
@@ -35,6 +38,7 @@ class Server:
         assert request.transport is not None
         self.connections.add(request.transport.get_extra_info("peername")[1])
         self.authorizations.add(request.headers.get("Authorization", ""))
+        self.traceparents.append(request.headers.get("traceparent"))
         self.requests.append(await request.json())
         match self.mode:
             case "error":
@@ -183,6 +187,23 @@ async def test_an_empty_answer_is_a_failure(server: Server, model: Model, answer
     server.answer = answer
     with pytest.raises(ModelUnavailable, match="empty"):
         await ask(model)
+
+
+async def test_the_model_is_told_which_trace_a_question_belongs_to(
+    server: Server, model: Model, spans: tuple[Tracing, Collector]
+) -> None:
+    tracing, received = spans
+    hop = Hop(actor="intent_analyzer", started_at=datetime.now(UTC))
+    with tracing.span(hop.actor, "consumer", {"mark": "1"}), recording(hop):
+        await ask(model)
+    await ask(model)
+    await tracing.close()
+    (asked,) = [s for s in received.trace(lambda s: len(s) == 2, mark="1") if "ask" in s.name]
+    within, without = server.traceparents
+    assert (within or "").startswith(f"00-{asked.trace}-{asked.id}-")
+    assert without is None
+    assert asked.attributes["gen_ai.usage.input_tokens"] == 7
+    assert not any("brief" in str(value) for value in asked.attributes.values())
 
 
 @pytest.mark.parametrize("mode", ["hang", "slow body"])

@@ -26,13 +26,29 @@ from streams.message import Hop
 from streams.payload import Customer, Json, Order, Parcel
 from streams.settings import Settings
 from streams.trace import recording
+from streams.tracing import Tracing
 from tests.agents.conftest import NOW, ShopFront, Trouble
+from tests.collector import Collector
 
 TODAY = NOW.date()
 
 
 def hop() -> Hop:
     return Hop(actor="test", started_at=NOW)
+
+
+async def test_the_shop_is_told_which_trace_a_call_belongs_to(
+    shop: Shop, front: ShopFront, spans: tuple[Tracing, Collector]
+) -> None:
+    tracing, received = spans
+    with tracing.span("context_retriever", "consumer", {"mark": "1"}):
+        await shop.order("W7000502")
+    await shop.order("W7000502")
+    await tracing.close()
+    within, without = front.calls
+    (asked,) = [s for s in received.trace(lambda s: len(s) == 2, mark="1") if "ask" in s.name]
+    assert (within.traceparent or "").startswith(f"00-{asked.trace}-{asked.id}-")
+    assert without.traceparent is None
 
 
 # In good weather

@@ -1,112 +1,31 @@
 import asyncio
-import secrets
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
 
-import faust
 import pytest
 
 from streams import slip
 from streams.dead_letters import ORIGIN, REASON
 from streams.errors import ShopUnavailable
-from streams.mailbox import APOLOGY, Mesh, Work
+from streams.mailbox import APOLOGY, Work
 from streams.message import Message
-from streams.payload import Payload, Response, Sentiment
+from streams.payload import Payload, Sentiment
 from streams.settings import Settings
-from streams.slip import HOP_LIMIT, RouteSlip
-from streams.topics import DEAD_LETTERS, JOURNAL
+from streams.slip import HOP_LIMIT
 from streams.trace import exchange, note
-from tests.faust_apps import records, running, until
-
-NOW = datetime(2026, 1, 2, tzinfo=UTC)
-
-
-def turn(*steps: str, **fields: Any) -> Message:
-    return Message(
-        id=secrets.token_hex(4),
-        session_id="s1",
-        slip=RouteSlip(steps=steps, **fields),
-        payload=Payload(text="hello", at=NOW),
-    )
-
-
-class Bench:
-    """A mesh with actors given by the test, and everything that its journal received."""
-
-    def __init__(self, mesh: Mesh, url: str) -> None:
-        self.mesh = mesh
-        self._url = url
-
-    async def on(self, topic: str) -> list[Any]:
-        return await records(self._url, self.mesh.settings.prefix, topic)
-
-    async def journal(self, count: int = 1) -> list[Message]:
-        """Return the journal once it holds `count` turns."""
-        for _ in range(1000):
-            found = await self.on(JOURNAL)
-            if len(found) >= count:
-                return [Message.decode(record.value or b"") for record in found]
-            await asyncio.sleep(0.02)
-        raise AssertionError(f"the journal holds {len(found)} turns, not {count}")
-
-    async def dead_letters(self, count: int = 1) -> list[Any]:
-        for _ in range(1000):
-            found = await self.on(DEAD_LETTERS)
-            if len(found) >= count:
-                return found
-            await asyncio.sleep(0.02)
-        raise AssertionError(f"there are {len(found)} dead letters, not {count}")
-
-    def counted(self, name: str, **labels: str) -> float:
-        """Return what a series of the metrics has counted."""
-        return self.mesh.metrics.registry.get_sample_value(name, labels) or 0.0
-
+from tests.faust_apps import until
+from tests.streams.actors import ENDING, NOW, Bench, apologise, open_bench, pass_on, turn
 
 OpenBench = Callable[[dict[str, Work]], AbstractAsyncContextManager[Bench]]
 
 
 @pytest.fixture
 def bench(nats_url: str, prefix: str, tmp_path: Path) -> OpenBench:
-    @asynccontextmanager
-    async def open_bench(actors: dict[str, Work]) -> AsyncIterator[Bench]:
-        settings = Settings(
-            broker_url=nats_url, prefix=prefix, data_dir=tmp_path, retry_delay=0.01, partitions=2
-        )
-        app = faust.App(
-            f"mesh-{prefix}",
-            broker=settings.faust_broker(),
-            topic_partitions=2,
-            web_enabled=False,
-            datadir=str(tmp_path),
-        )
-        mesh = Mesh(app, settings)
-        for subject, work in actors.items():
-            mesh.actor(subject)(work)
-        async with running(app):
-            yield Bench(mesh, nats_url)
-
-    return open_bench
-
-
-async def pass_on(message: Message) -> Message:
-    return message
-
-
-async def apologise(message: Message) -> Message:
-    """What an escalation router does at least."""
-    error = message.error
-    message.payload.response = Response(text=f"sorry: {error and error.text}", source="template")
-    message.slip = message.slip.reroute(slip.CLOSE)
-    return message
-
-
-ENDING: dict[str, Work] = {
-    slip.ESCALATION_ROUTER: apologise,
-    slip.RESPONSE_AGGREGATOR: pass_on,
-}
+    settings = Settings(
+        broker_url=nats_url, prefix=prefix, data_dir=tmp_path, retry_delay=0.01, partitions=2
+    )
+    return lambda actors: open_bench(settings, actors)
 
 
 async def test_a_message_follows_its_slip_to_the_journal(bench: OpenBench) -> None:

@@ -57,6 +57,7 @@ async def test_a_stream_deleted_under_a_worker_ends_it_and_the_next_begins_anew(
                 assert await asyncio.to_thread(worker.process.wait, 60) != 0
                 assert "a changelog that has lost records" in worker.output
                 return
+            await until(lambda: "Worker ready" in worker.output, "the next worker has begun")
             sent = feed.sent
             await feed.send(100)
             if what == "bucket":  # all is read again, and what follows from it known by its id

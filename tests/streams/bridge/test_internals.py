@@ -6,6 +6,7 @@ import io
 import itertools
 import logging
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import faust.app.base
@@ -32,6 +33,7 @@ from mocks.servers import NatsServer
 from streams.bridge.connection import connect, parse_url
 from streams.bridge.internals import (
     FastParser,
+    RawHandler,
     client_of,
     guard_streams,
     quiet_sends,
@@ -51,8 +53,10 @@ class Recorder:
 
     def __init__(self) -> None:
         self.seen: list[tuple[object, ...]] = []
+        self._transport: object = None
 
     async def _process_msg(self, *args: object) -> None:
+        await asyncio.sleep(0)  # as when a subscription's queue is full
         self.seen.append(args)
 
     async def _process_ping(self) -> None:
@@ -101,6 +105,63 @@ def test_our_parser_sees_what_nats_pys_sees(commands: list[bytes], cuts: list[in
 
     asyncio.run(run())
     assert ours.seen == theirs.seen
+
+
+@given(
+    st.lists(st.tuples(message | headed | control, st.integers(0, 60), st.booleans()), max_size=12),
+    st.integers(1, 3),
+)
+def test_bytes_from_the_socket_are_seen_in_order_whoever_handles_them(
+    commands: list[tuple[bytes, int, bool]], every: int
+) -> None:
+    recorder, theirs = Recorder(), Recorder()
+
+    def handler(number: int) -> RawHandler:
+        return lambda subject, reply, header, payload: recorder.seen.append(
+            (number, subject, reply, payload, header or None)
+        )
+
+    async def run() -> None:
+        reader = asyncio.StreamReader()
+        recorder._transport = SimpleNamespace(_io_reader=reader)
+        fast, original = FastParser(recorder), nats.protocol.parser.Parser(theirs)
+        fast.raw = {number: handler(number) for number in range(0, 100, every)}
+
+        async def read_loop() -> None:
+            while data := await reader.read(32):
+                await fast.parse(data)
+
+        async def feed(data: bytes, *, turn: bool = True) -> None:
+            reader.feed_data(data)
+            await original.parse(data)
+            if turn:
+                await asyncio.sleep(0)
+
+        reading = asyncio.create_task(read_loop())
+        await feed(b"PING\r\n")  # the first bytes of a connection come through the read loop
+        await until(lambda: recorder.seen)
+        left = b""
+        for command, cut, turn in commands:
+            await feed(left + command[:cut], turn=turn)
+            left = command[cut:]
+        await feed(left)
+        reader.feed_eof()
+        await reading
+        assert not fast.buf
+
+    asyncio.run(run())
+    assert recorder.seen == theirs.seen
+
+
+async def test_what_is_ours_needs_no_read_loop(client: Client, prefix: str) -> None:
+    got: list[bytes] = []
+    await subscribe_raw(client, f"{prefix}.a", lambda *args: got.append(args[3]))
+    await client.flush()  # the first bytes of a connection come through the read loop
+    assert client._reading_task is not None
+    client._reading_task.cancel()
+    await asyncio.wait([client._reading_task])
+    write(client, b"PUB %b.a 1\r\nx\r\n" % prefix.encode())
+    await until(lambda: got == [b"x"])
 
 
 async def test_complaints_over_rights_keep_the_case_of_their_subject() -> None:
