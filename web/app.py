@@ -5,7 +5,7 @@ from aiohttp import web
 from streams.gateway import Gateway
 from streams.settings import Settings
 from streams.tracing import Tracing
-from web import chat, health, metrics, operator, topics
+from web import chat, dead_letters, health, metrics, operator, topics
 from web.errors import json_errors
 from web.room import ROOM, Room, body_limit
 from web.security import add_headers
@@ -25,4 +25,5 @@ def create_web(
     operator.setup(app)
     metrics.setup(app)
     topics.setup(app)
+    dead_letters.setup(app)
     return app
