@@ -11,6 +11,7 @@ Masking is idempotent: what was masked once is not changed by masking it again.
 import json
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final
 
 from streams.checksum import luhn
@@ -18,6 +19,11 @@ from streams.checksum import luhn
 HIDDEN: Final = "•••"
 DEPTH: Final = 64
 """Levels of a document that are looked into; what lies deeper is hidden whole."""
+
+SHORT: Final = 200
+"""Characters up to which a text's masked form is remembered."""
+
+_SUSPICIOUS: Final = re.compile(r"[\d@{\[\"]|%40")
 
 # 15 or 16 digits with the beginning of a card network's range, in groups or not. Order and
 # tracking numbers are shorter or begin otherwise, and seldom have the check digit right; digits
@@ -101,6 +107,12 @@ def mask_emails(text: str) -> str:
 
 def mask_text(text: str) -> str:
     """Return free text with all personal data in it masked; also JSON that stands inside it."""
+    if not _SUSPICIOUS.search(text):
+        return text
+    return _mask_short(text) if len(text) <= SHORT else _mask_long(text)
+
+
+def _mask_long(text: str) -> str:
     if (inner := _as_document(text)) is not None:
         masked = mask(inner)
         # Unless something was masked the text stays as it was written.
@@ -116,6 +128,10 @@ def mask_text(text: str) -> str:
     text = _UNIT_ALONE.sub(rf"\1 {HIDDEN}", text)
     text = _TOWN.sub(rf"\1{HIDDEN}\2\3{HIDDEN}", text)
     return _ZIP.sub(rf"\1\2{HIDDEN}", text)
+
+
+# What is short comes again and again: ids, times, names of states.
+_mask_short = lru_cache(maxsize=8192)(_mask_long)
 
 
 def mask(value: Any) -> Any:
@@ -257,6 +273,7 @@ def _plain(name: str) -> str:
     return name.lower().replace("_", "").replace("-", "")
 
 
+@lru_cache(maxsize=4096)
 def _rule(name: str) -> Callable[[str], str] | None:
     """Return how to mask what a field of this name holds; None if the name says nothing."""
     bare = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().replace("-", "_")

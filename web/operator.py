@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from math import ceil
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 from aiohttp import web
@@ -32,6 +32,7 @@ SIGNED_IN_FOR: Final = 12 * 3600.0  # seconds: a working day
 TRIES_PER_MINUTE: Final = 10  # different tokens that one address may try
 PROGRAM: Final = "token"  # who a program is that names nobody
 MAX_NAME: Final = 64  # characters
+LARGEST_BODY: Final = 4 * 1024 * 1024  # bytes
 ASKED_AGAIN: Final = 300.0  # seconds after which looking at personal data is written down again
 
 _NOT_IT: Final = "This is not the operators' token."
@@ -167,6 +168,11 @@ async def unmasked(request: web.Request, target: str) -> bool:
             del asked[old]
         asked[name, target] = now
     return True
+
+
+async def body(request: web.Request) -> Any:
+    """Return the JSON that an operator sent: it may be a whole message, longer than a chat's."""
+    return read_json(await request.clone(client_max_size=LARGEST_BODY).read())
 
 
 def operator_page(file: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

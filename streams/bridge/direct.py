@@ -59,14 +59,23 @@ async def last(client: Client, stream: str, subjects: str) -> Found | None:
 
 
 async def batch(
-    client: Client, stream: str, subjects: str, sequence: int, size: int
+    client: Client,
+    stream: str,
+    subjects: str,
+    sequence: int,
+    size: int,
+    *,
+    max_bytes: int | None = None,
 ) -> tuple[list[Found], int]:
     """Return up to `size` records of a filter from `sequence` on, and where to read on.
 
-    That place is 0 at the end. Errors as of `first`.
+    That place is 0 at the end. Past `max_bytes` no further record comes, but one always does.
+    Errors as of `first`.
     """
     subscription = await client.subscribe(client.new_inbox())
-    request = {"seq": max(sequence, 1), "next_by_subj": subjects, "batch": size}
+    request: dict[str, Any] = {"seq": max(sequence, 1), "next_by_subj": subjects, "batch": size}
+    if max_bytes is not None:
+        request["max_bytes"] = max_bytes
     records: list[Found] = []
     try:
         await client.publish(_subject(stream), json.dumps(request).encode(), subscription.subject)

@@ -56,6 +56,30 @@ class SmallMesh:
             await self.mesh.presence.stop()
 
 
+#: A route to the actor that fails while the mesh is broken.
+TO_THE_BREAKABLE = slip.RouteSlip(steps=(slip.CONVERSATION, slip.ESCALATION_ROUTER))
+
+
+class BreakableMesh(SmallMesh):
+    """A small mesh whose last resort fails until it is mended."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.broken = True
+
+        @self.mesh.actor(slip.ESCALATION_ROUTER)
+        async def last_resort(message: Message) -> Message:
+            if self.broken:
+                raise ValueError("broken")
+            message.payload.response = Response(text="mended", source="template")
+            message.slip = message.slip.reroute(slip.CLOSE)
+            return message
+
+        @self.mesh.actor(slip.INTENT_ANALYZER)
+        async def lose(message: Message) -> Message | None:
+            return None if self.broken else message
+
+
 @asynccontextmanager
 async def connected(settings: Settings) -> AsyncIterator[Gateway]:
     gateway = Gateway(settings)

@@ -15,7 +15,6 @@ from streams.bridge.connection import connect, parse_url
 from streams.draft import BadDraft
 from streams.gateway import Gateway
 from streams.message import ByHand, Hop, Message, Recovery
-from streams.payload import Response
 from streams.post import put
 from streams.redrive import (
     AlreadyRedriven,
@@ -37,7 +36,7 @@ from streams.slip import HOP_LIMIT, RouteSlip
 from streams.topics import JOURNAL, declare_topics
 from tests.faust_apps import records
 from tests.streams.letters import NOW, bury, turn
-from tests.streams.small_mesh import SmallMesh, connected
+from tests.streams.small_mesh import TO_THE_BREAKABLE, BreakableMesh, connected
 
 
 @pytest.fixture
@@ -219,34 +218,11 @@ async def test_a_search_says_how_far_it_looked_and_goes_on_from_there(
 # Sending on, whole
 
 
-class Mended(SmallMesh):
-    """A small mesh whose last resort fails until it is mended."""
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
-        self.broken = True
-
-        @self.mesh.actor(slip.ESCALATION_ROUTER)
-        async def last_resort(message: Message) -> Message:
-            if self.broken:
-                raise ValueError("broken")
-            message.payload.response = Response(text="mended", source="template")
-            message.slip = message.slip.reroute(slip.CLOSE)
-            return message
-
-        @self.mesh.actor(slip.INTENT_ANALYZER)
-        async def lose(message: Message) -> Message | None:
-            return None if self.broken else message
-
-
 @asynccontextmanager
-async def mesh(settings: Settings) -> AsyncIterator[tuple[Mended, Gateway]]:
-    small = Mended(settings)
+async def mesh(settings: Settings) -> AsyncIterator[tuple[BreakableMesh, Gateway]]:
+    small = BreakableMesh(settings)
     async with small.running(), connected(settings) as gateway:
         yield small, gateway
-
-
-TO_THE_BROKEN = RouteSlip(steps=(slip.CONVERSATION, slip.ESCALATION_ROUTER))
 
 
 async def replies(gateway: Gateway, count: int) -> list[Reply]:
@@ -280,7 +256,7 @@ async def test_the_customer_gets_the_reply_of_a_redriven_turn_after_the_apology(
 ) -> None:
     async with mesh(settings) as (small, gateway):
         client = gateway.client
-        await gateway.send(turn(slip=TO_THE_BROKEN))
+        await gateway.send(turn(slip=TO_THE_BREAKABLE))
         (apology,) = await replies(gateway, 1)
         (one,) = await letters(gateway, 1)
         assert (apology.state, one.topic) == ("failed", slip.ESCALATION_ROUTER)
