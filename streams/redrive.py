@@ -28,6 +28,7 @@ from streams.reply import State
 from streams.settings import Settings
 from streams.slip import CONVERSATION, RouteSlip
 from streams.topics import DEAD_LETTERS
+from streams.tracing import TRACEPARENT
 
 #: The header of a redriven record, for people who look at the topic: the letter's offset.
 REDRIVEN: Final = "Mesh-Redriven"
@@ -276,7 +277,9 @@ async def redrive(
         key=message.session_id.encode(),
         value=message.encode(),
         message_id=f"redriven-{offset}-{attempt}",
-        headers={REDRIVEN: str(offset).encode(), BY_HAND: operator.encode()},
+        # The turn's trace goes on where it came from when it was buried.
+        headers={name: value for name, value in letter.headers if name == TRACEPARENT}
+        | {REDRIVEN: str(offset).encode(), BY_HAND: operator.encode()},
     )
     arrival = Entry(
         operator=operator,

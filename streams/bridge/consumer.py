@@ -341,13 +341,14 @@ class Consumer(faust_consumer.Consumer):
             # What is left has ids: sending it does no harm, even if another sends it too.
             self.link.may_write = always
             self.link.publisher.send_again()
+        await self._transactions.give_up()
         if self.offsets is not None:
             self.offsets.release()
         await super().on_partitions_revoked(revoked)
         self._assignment = set()
         self._positions.clear()
         self._delivered.clear()
-        self._transactions.forget()
+        self._transactions.drop()
         self._due.clear()
         await self._close_readers(list(self._readers))
 

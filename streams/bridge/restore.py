@@ -6,9 +6,9 @@ from the reader into the table's store, which takes batches anyway.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import faust
 from faust.types import TP, AppT
@@ -16,6 +16,7 @@ from faust.types import TP, AppT
 from .internals import restored, restoring, seen_offset, wants_each
 from .layout import decode_block
 from .reader import Delivered
+from .serialization import Load, loaders
 
 logger = logging.getLogger(__name__)
 
@@ -31,10 +32,10 @@ class ChangeMessage(NamedTuple):
 
 
 class _Loader(NamedTuple):
-    """How the changelog of one table is decoded: as Faust's own schema does it."""
+    """How the changelog of one table is decoded."""
 
-    key: Callable[[bytes | None], Any]
-    value: Callable[[bytes | None], Any]
+    key: Load
+    value: Load
 
 
 class Change:
@@ -49,7 +50,7 @@ class Change:
     @property
     def key(self) -> Any:
         """The decoded key; KeyDecodeError if it cannot be."""
-        return self._loader.key(self.message.key)
+        return self._loader.key(cast(bytes, self.message.key))
 
     @property
     def value(self) -> Any:
@@ -74,15 +75,25 @@ class Restorer:
         """
         table = None if tp.topic in self._one_by_one else restoring(self.app, tp)
         if table is not None and tp.topic not in self._loaders:
-            if type(table.changelog_topic.schema) is not faust.Schema or wants_each(table):
+            loads = self._loads(table.changelog_topic.schema)
+            if loads is None or wants_each(table):
                 self._one_by_one.add(tp.topic)
                 return None
-            schema, load = table.changelog_topic.schema, self.app.serializers
-            self._loaders[tp.topic] = _Loader(
-                partial(load.loads_key, schema.key_type, serializer=schema.key_serializer),
-                partial(load.loads_value, schema.value_type, serializer=schema.value_serializer),
-            )
+            self._loaders[tp.topic] = loads
         return table
+
+    def _loads(self, schema: Any) -> _Loader | None:
+        """Return how to decode by a schema, None if that is the user's own."""
+        if type(schema) is not faust.Schema:
+            return None
+        short = loaders(self.app, schema)
+        if short is not None:
+            return _Loader(*short)
+        load = self.app.serializers
+        return _Loader(
+            partial(load.loads_key, schema.key_type, serializer=schema.key_serializer),
+            partial(load.loads_value, schema.value_type, serializer=schema.value_serializer),
+        )
 
     def apply(self, tp: TP, table: Any, records: Sequence[Delivered]) -> bool:
         """Apply records to a table; say if that was possible."""

@@ -1,7 +1,7 @@
 """Faust's serializers, without their layers where these do nothing.
 
 Between a record and a codec Faust has a coroutine, the schema, the registry and a look-up by
-name, each made to be replaced. Where nobody has replaced any of them, and no type is asked for,
+name, each made to be replaced. Where nobody has replaced any of them, and no model is asked for,
 all they do is to call the codec; of a hop of some 50 µs they are a tenth.
 """
 
@@ -11,54 +11,82 @@ from typing import Any, Final, cast
 import faust
 from faust.exceptions import KeyDecodeError, ValueDecodeError
 from faust.serializers import codecs, registry, schemas
-from faust.types import EventT, Message
+from faust.types import AppT, EventT, Message
+from mode.utils.text import want_bytes, want_str
 
 from .internals import json_encoder, model_maker
 
 Decode = Callable[[Message], EventT[Any]]
+Load = Callable[[bytes], Any]
 Dump = Callable[[Any], bytes | None]
 
 _PLAIN: Final = (dict, str, list, int, float, bool)
 """Types that know nothing of Faust: models and others have their own way to become bytes."""
+_CASTS: Final[dict[Any, Callable[[Any], Any]]] = {
+    str: want_str,
+    bytes: want_bytes,
+    int: lambda value: int(want_str(value)),
+    float: lambda value: float(want_str(value)),
+}
+"""What Faust does with a decoded value for which a topic has these types."""
 
 
-def decoder(app: faust.App, schema: Any) -> Decode | None:
+def decoder(app: AppT, schema: Any) -> Decode | None:
     """Return what makes an event of a record, or None where Faust's own way must be taken.
 
     It raises KeyDecodeError or ValueDecodeError, as Faust's own does.
     """
-    if not _untouched(app, schema):
+    loads = loaders(app, schema)
+    if loads is None or type(app).create_event is not faust.App.create_event:
         return None
-    key_codec, value_codec = _codecs(app, schema)
-    load_key = None if key_codec is None else key_codec.loads
-    load_value = None if value_codec is None else value_codec.loads
-    as_model = model_maker()
+    load_key, load_value = loads
     event_class = cast(Any, app.conf).Event
 
     def decode(message: Message) -> EventT[Any]:
         key: Any = message.key
         value: Any = message.value
-        if key is not None and load_key is not None:
-            try:
-                key = as_model(load_key(key))
-            except MemoryError:
-                raise
-            except Exception as exc:
-                raise KeyDecodeError(str(exc)) from exc
-        if value is not None and load_value is not None:
-            try:
-                value = as_model(load_value(value))
-            except MemoryError:
-                raise
-            except Exception as exc:
-                raise ValueDecodeError(str(exc)) from exc
+        if key is not None:
+            key = load_key(key)
+        if value is not None:
+            value = load_value(value)
         event: EventT[Any] = event_class(app, key, value, message.headers, message)
         return event
 
     return decode
 
 
-def dumpers(app: faust.App, schema: Any) -> tuple[Dump, Dump] | None:
+def loaders(app: AppT, schema: Any) -> tuple[Load, Load] | None:
+    """Return what makes a key and a value of bytes; None where Faust's own way must be taken.
+
+    They raise KeyDecodeError and ValueDecodeError.
+    """
+    if not _untouched(app, schema):
+        return None
+    key_codec, value_codec = _codecs(app, schema)
+    casts = {None: model_maker(), **_CASTS}
+    if schema.key_type not in casts or schema.value_type not in casts:
+        return None  # a model, which takes part in decoding
+    return (
+        _loader(key_codec, casts[schema.key_type], KeyDecodeError),
+        _loader(value_codec, casts[schema.value_type], ValueDecodeError),
+    )
+
+
+def _loader(codec: Any, as_type: Callable[[Any], Any], error: type[Exception]) -> Load:
+    loads = None if codec is None else codec.loads
+
+    def load(data: bytes) -> Any:
+        try:
+            return as_type(data if loads is None else loads(data))
+        except MemoryError:
+            raise
+        except Exception as exc:
+            raise error(str(exc)) from exc
+
+    return load
+
+
+def dumpers(app: AppT, schema: Any) -> tuple[Dump, Dump] | None:
     """Return what makes bytes of a key and of a value; None where Faust's own way must be taken.
 
     They raise what the codecs do.
@@ -70,11 +98,17 @@ def dumpers(app: faust.App, schema: Any) -> tuple[Dump, Dump] | None:
     return (
         _dumper(
             key_codec,
-            lambda key: serializers.dumps_key(None, key, serializer=schema.key_serializer),
+            lambda key: (
+                None  # whatever a serializer would make of it: a record without a key has none
+                if key is None
+                else serializers.dumps_key(schema.key_type, key, serializer=schema.key_serializer)
+            ),
         ),
         _dumper(
             value_codec,
-            lambda value: serializers.dumps_value(None, value, serializer=schema.value_serializer),
+            lambda value: serializers.dumps_value(
+                schema.value_type, value, serializer=schema.value_serializer
+            ),
         ),
     )
 
@@ -100,18 +134,12 @@ def _dumper(codec: Any, other: Dump) -> Dump:
     return dump_by_codec
 
 
-def _untouched(app: faust.App, schema: Any) -> bool:
-    """Say whether nothing between record and codec has been replaced, or asks for a type."""
-    return (
-        type(schema) is schemas.Schema
-        and schema.key_type is None
-        and schema.value_type is None
-        and type(app.serializers) is registry.Registry
-        and type(app).create_event is faust.App.create_event
-    )
+def _untouched(app: AppT, schema: Any) -> bool:
+    """Say whether nobody has replaced what is between record and codec."""
+    return type(schema) is schemas.Schema and type(app.serializers) is registry.Registry
 
 
-def _codecs(app: faust.App, schema: Any) -> tuple[Any, Any]:
+def _codecs(app: AppT, schema: Any) -> tuple[Any, Any]:
     serializers = cast(registry.Registry, app.serializers)
     names = (
         schema.key_serializer or serializers.key_serializer,

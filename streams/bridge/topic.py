@@ -23,7 +23,7 @@ class Topic(faust.Topic):
 
     @cached_property
     def _dumpers(self) -> tuple[Dump, Dump] | None:
-        return dumpers(cast(faust.App, self.app), self.schema) if type(self) is Topic else None
+        return dumpers(self.app, self.schema) if type(self) is Topic else None
 
     @cached_property
     def _attaches(self) -> bool:
