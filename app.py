@@ -43,8 +43,10 @@ from tables.cache import Cache
 from tables.history import HistoryProjection
 from tables.sessions import Sessions
 from web import create_web
+from web.terminal.browse import browse, tail
 from web.terminal.conversation import conversation as conversation_command
 from web.terminal.dead_letters import deadletters
+from web.terminal.publish import publish_command
 from web.terminal.topics import topics
 
 BANNER = """
@@ -194,8 +196,11 @@ def cli(context: click.Context) -> None:
 
 
 cli.add_command(topics)
+cli.add_command(browse)
+cli.add_command(tail)
 cli.add_command(conversation_command)
 cli.add_command(deadletters)
+cli.add_command(publish_command)
 
 
 @cli.command()
