@@ -46,6 +46,7 @@ from web import create_web
 from web.terminal.browse import browse, tail
 from web.terminal.conversation import conversation as conversation_command
 from web.terminal.dead_letters import deadletters
+from web.terminal.publish import publish_command
 from web.terminal.topics import topics
 
 BANNER = """
@@ -200,6 +201,7 @@ cli.add_command(browse)
 cli.add_command(tail)
 cli.add_command(conversation_command)
 cli.add_command(deadletters)
+cli.add_command(publish_command)
 
 
 @cli.command()

@@ -5,7 +5,17 @@ from aiohttp import web
 from streams.gateway import Gateway
 from streams.settings import Settings
 from streams.tracing import Tracing
-from web import chat, conversations, dead_letters, events, health, metrics, operator, topics
+from web import (
+    chat,
+    conversations,
+    dead_letters,
+    events,
+    health,
+    metrics,
+    operator,
+    publish,
+    topics,
+)
 from web.errors import json_errors
 from web.room import ROOM, Room, body_limit
 from web.security import add_headers
@@ -28,4 +38,5 @@ def create_web(
     topics.setup(app)
     conversations.setup(app)
     dead_letters.setup(app)
+    publish.setup(app)
     return app
