@@ -1,12 +1,9 @@
 """Faust's consumer on JetStream."""
 
 import asyncio
-import base64
-import json
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
@@ -22,7 +19,7 @@ from mode.utils.times import Seconds
 from .conductor import Conductor
 from .connection import patiently
 from .delivered import DeliveredOffsets
-from .errors import BridgeError, Fenced, TopicMismatch
+from .errors import BridgeError, Fenced
 from .inputs import Input
 from .internals import (
     Waiting,
@@ -31,7 +28,6 @@ from .internals import (
     guard_streams,
     keep_positions,
     keep_sets_in_memory,
-    own_share,
     recovered_to_end,
     restore_expiry,
 )
@@ -43,6 +39,7 @@ from .producer import Producer
 from .reader import Delivered, Reader
 from .refusals import STREAM_NOT_FOUND
 from .restore import Restorer
+from .sharing import share_out, take_share, wishes
 from .stores import check_partition
 from .topics import TopicInfo
 from .transactions import TransactionManager
@@ -71,25 +68,6 @@ class Fetcher(base.Fetcher):
         await super().on_stop()
         if self.app.should_stop:
             await cast(Consumer, self.app.consumer).settle_for_good()
-
-
-class Subscription(NamedTuple):
-    """What a member wants to read, in the form that Faust's assignor takes."""
-
-    version: int
-    subscription: list[str]
-    user_data: bytes
-
-
-@dataclass
-class Cluster:
-    """What Faust's assignor wants to know of the broker: how many partitions a topic has."""
-
-    partitions: Mapping[str, int]
-
-    def partitions_for_topic(self, topic: str) -> set[int]:
-        """Return the numbers of a topic's partitions."""
-        return set(range(self.partitions.get(topic, 0)))
 
 
 class Consumer(faust_consumer.Consumer):
@@ -239,45 +217,24 @@ class Consumer(faust_consumer.Consumer):
 
     def metadata(self) -> bytes:
         """Return what this worker wants to read (membership)."""
-        wishes = cast(Any, self.app.assignor).metadata(set(self._subscribed))
-        return json.dumps(
-            {
-                "topics": sorted(self._subscribed),
-                "partitions": {
-                    name: info.partitions
-                    for name, info in self.link.topics.items()
-                    if name in self._subscribed
-                },
-                "user_data": base64.b64encode(wishes.user_data).decode(),
-            }
-        ).encode()
+        partitions = {
+            name: info.partitions
+            for name, info in self.link.topics.items()
+            if name in self._subscribed
+        }
+        return wishes(self.app, self._subscribed, partitions)
 
     def assign(self, metadata: Mapping[str, bytes]) -> Mapping[str, bytes]:
         """Share out all partitions with Faust's own assignor (membership, as leader)."""
-        partitions: dict[str, int] = {}
-        wishes: dict[str, Subscription] = {}
-        for member, raw in metadata.items():
-            document = json.loads(raw)
-            for topic, count in document["partitions"].items():
-                if partitions.setdefault(topic, count) != count:
-                    raise TopicMismatch(
-                        f"topic {topic!r}: some workers know it with {count} partitions, others "
-                        f"with {partitions[topic]}; it was made anew, so restart all of them"
-                    )
-            wishes[member] = Subscription(
-                4, document["topics"], base64.b64decode(document["user_data"])
-            )
-        shares = cast(Any, self.app.assignor).assign(Cluster(partitions), wishes)
-        return {member: share.user_data for member, share in shares.items()}
+        return share_out(self.app, metadata)
 
     async def assigned(self, generation: int, assignment: bytes) -> None:
         """Claim the partitions of a new generation, then let Faust take them up (membership)."""
         if self.app.should_stop:
             return  # we are about to leave
-        share = own_share(self.app, assignment)
+        share = take_share(self.app, assignment)
         assigned = {TP(topic, number) for topic, numbers in share for number in numbers}
         assignor = cast(Any, self.app.assignor)
-        assignor.on_assignment(_Assignment(share, assignment))
         assert self.offsets is not None  # noqa: S101 - made together with the member
         await asyncio.gather(*(self.link.look_up_again(topic) for topic, _ in share))
         await self.offsets.claim(
@@ -906,13 +863,6 @@ class Consumer(faust_consumer.Consumer):
         """Take note that another member has one of our partitions by now."""
         if self._member is not None and self.generation is not None:
             self._member.fenced()
-
-
-class _Assignment(NamedTuple):
-    """What Faust's assignor takes as its own share."""
-
-    assignment: Sequence[tuple[str, list[int]]]
-    user_data: bytes
 
 
 class _HeldUp(NamedTuple):
