@@ -7,8 +7,6 @@ URLs and bearer tokens are cut out in the same way.
 import json
 import logging
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
@@ -32,14 +30,22 @@ class About(NamedTuple):
 _about: ContextVar[About | None] = ContextVar("about", default=None)
 
 
-@contextmanager
-def about(session: str, turn: str, actor: str) -> Iterator[None]:
-    """Let what is logged in this task, and in those it starts, say whose turn it is about."""
-    token = _about.set(About(session, turn, actor))
-    try:
-        yield
-    finally:
-        _about.reset(token)
+class about:
+    """Let what is logged in this task, and in those it starts, say whose turn it is about.
+
+    A class and no generator: it is entered with every hop, and takes a third of the time so.
+    """
+
+    __slots__ = ("_place", "_token")
+
+    def __init__(self, session: str, turn: str, actor: str) -> None:
+        self._place = About(session, turn, actor)
+
+    def __enter__(self) -> None:
+        self._token = _about.set(self._place)
+
+    def __exit__(self, *exc: object) -> None:
+        _about.reset(self._token)
 
 
 def configuration(settings: Settings, process: str) -> dict[str, Any]:

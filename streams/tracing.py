@@ -40,6 +40,7 @@ class Here:
     context: "Context"
 
 
+_NONE: Final = nullcontext()
 _here: ContextVar[Here | None] = ContextVar("span", default=None)
 
 
@@ -132,17 +133,14 @@ def root(
     tracing: Tracing | None, name: str, kind: Kind, attributes: Attributes
 ) -> AbstractContextManager[Any]:
     """Work in the first span of a new trace; in none if there is no tracing."""
-    return nullcontext() if tracing is None else tracing.span(name, kind, attributes)
+    return _NONE if tracing is None else tracing.span(name, kind, attributes)
 
 
-@contextmanager
-def child(name: str, kind: Kind, attributes: Attributes) -> Iterator[None]:
+def child(name: str, kind: Kind, attributes: Attributes) -> AbstractContextManager[Any]:
     """Work in a span below the current one; in none if there is no current one."""
     if (here := _here.get()) is None:
-        yield
-        return
-    with here.tracing._within(name, kind, attributes, here.context):
-        yield
+        return _NONE
+    return here.tracing._within(name, kind, attributes, here.context)
 
 
 def asked(exchange: Exchange) -> None:

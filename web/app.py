@@ -5,7 +5,17 @@ from aiohttp import web
 from streams.gateway import Gateway
 from streams.settings import Settings
 from streams.tracing import Tracing
-from web import chat, dead_letters, health, metrics, operator, topics
+from web import (
+    chat,
+    conversations,
+    dead_letters,
+    events,
+    health,
+    metrics,
+    operator,
+    publish,
+    topics,
+)
 from web.errors import json_errors
 from web.room import ROOM, Room, body_limit
 from web.security import add_headers
@@ -24,6 +34,9 @@ def create_web(
     health.setup(app)
     operator.setup(app)
     metrics.setup(app)
+    events.setup(app)
     topics.setup(app)
+    conversations.setup(app)
     dead_letters.setup(app)
+    publish.setup(app)
     return app

@@ -21,6 +21,7 @@ UNKNOWN: Final = "none"  # the route of a request to an address that there is no
 
 def setup(app: web.Application) -> None:
     """Measure every request from here on, and offer `/metrics`."""
+    app[ROOM].settings.metrics_bearer()  # in its file: Prometheus reads that before it asks
     registry = new_registry()
     _watch_room(app[ROOM], registry)
     # Outside of what turns errors into answers: it is the answer's status that counts.

@@ -24,7 +24,7 @@ from .errors import (
 from .internals import break_off_on_reconnect, drop_half_open, insist_on_tls, install_parser
 from .layout import check_prefix
 from .login import CredentialsFile, read_nkey
-from .refusals import NO_LEADER, away
+from .refusals import NO_LEADER, SILENCE, away, explain, full
 from .rights import GuardedClient, Right, denied_right
 
 logger = logging.getLogger(__name__)
@@ -353,11 +353,11 @@ async def check_jetstream(client: Client) -> None:
 
 
 async def patiently(client: Client, what: str, request: Callable[[], Awaitable[T]]) -> T:
-    """Return what `request()` gives; ask again for as long as JetStream cannot answer it.
+    """Return what `request()` gives; ask again for as long as JetStream cannot do it.
 
-    That is so while a server is away or stands still, and while a cluster has no leader. It is
-    logged after a moment, and then now and then. Raises AccessDenied if the answer stays out
-    for want of a right, and whatever else `request` raises.
+    That is so while a server is away or stands still, while a cluster has no leader, and while
+    there is no space. It is logged after a moment, and then now and then. Raises AccessDenied if
+    the answer stays out for want of a right, and whatever else `request` raises.
     """
     loop = asyncio.get_running_loop()
     said = began = loop.time()
@@ -370,15 +370,15 @@ async def patiently(client: Client, what: str, request: Callable[[], Awaitable[T
             denied = "permissions violation" in str(client.last_error).lower()
             if isinstance(exc, TimeoutError) and denied and client.last_error is not complaint:
                 raise AccessDenied(f"no right to {what}: {client.last_error}") from exc
-            if not away(exc):
+            if full(exc):
+                reason = explain(vars(exc))
+            elif away(exc):
+                reason = f"{exc or type(exc).__name__}; is a server down? Else {SILENCE}"
+            else:
                 raise
             if loop.time() - said > SAY_SECONDS:
                 said = loop.time()
-                reason = str(exc) or type(exc).__name__
-                logger.warning(
-                    "waiting for %.0f s to %s: %s; is there a server without a leader, or down?",
-                    *(said - began, what, reason),
-                )
+                logger.warning("waiting for %.0f s to %s: %s", said - began, what, reason)
         await asyncio.sleep(RETRY_SECONDS)
 
 

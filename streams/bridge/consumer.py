@@ -277,11 +277,12 @@ class Consumer(faust_consumer.Consumer):
             # What is left has ids: sending it does no harm, even if another sends it too.
             self.link.may_write = always
             self.link.publisher.send_again()
+        await self._transactions.give_up()
         if self.offsets is not None:
             self.offsets.release()
         await super().on_partitions_revoked(revoked)
         self._assignment = set()
-        self._transactions.forget()
+        self._transactions.drop()
         self._dispatcher.forget()
         await self._dispatcher.close()
 

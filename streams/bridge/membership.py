@@ -15,7 +15,7 @@ import nats.errors
 from nats.aio.client import Client
 
 from .bucket import Bucket, Conflict, is_removal
-from .connection import ConnectionOptions
+from .connection import SAY_SECONDS, ConnectionOptions
 from .errors import BridgeError, Fenced
 from .generations import (
     Peer,
@@ -29,6 +29,7 @@ from .generations import (
 from .heartbeat import STRIKE_SECONDS, Heartbeat
 from .layout import escape, parse_headers
 from .reader import Reader
+from .refusals import SILENCE
 
 logger = logging.getLogger(__name__)
 
@@ -139,6 +140,8 @@ class Member:
         self._strikes: dict[str, float] = {}
         self._waiting = (0, 0.0)
         self._gone_since: float | None = None
+        self._lost_since: float | None = None
+        self._said = 0.0
         self._on_lease = on_lease
         """Called when the lease, doubtful for a moment, has turned out to be ours, or not."""
         self._heartbeat = Heartbeat(
@@ -276,13 +279,29 @@ class Member:
         await self._give_up(lost=True)
         self.joined = 0
         self._version += 1
-        with self._patiently():
+        try:
             await self._heartbeat.renew(self._wishes())
+        except (TimeoutError, nats.errors.Error) as exc:
+            self._say_that_it_is_lost(exc)
+        else:
             self._fenced = False
-            self._gone_since = None
+            self._gone_since = self._lost_since = None
             return
         with self._patiently():
             await self._check_bucket()
+
+    def _say_that_it_is_lost(self, error: Exception) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._lost_since is None:
+            self._lost_since = self._said = now
+        log = logger.info
+        if now - self._said > SAY_SECONDS:
+            self._said = now
+            log = logger.warning
+        log(
+            "group %s: no lease for %.0f s: %s; trying again; %s",
+            *(self.group, now - self._lost_since, error or type(error).__name__, SILENCE),
+        )
 
     async def _check_bucket(self) -> None:
         """Raise BridgeError when the bucket is gone for good: a starting server's comes back."""

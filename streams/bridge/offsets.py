@@ -85,6 +85,10 @@ class Offsets:
         value = self._value(place, offset)
         return self.bucket.subject(self.key(place)), value, header_block(headers)
 
+    def revision(self, place: Place) -> int:
+        """Return the sequence of what is stored of us for a partition; Fenced if nothing is."""
+        return self._claimed(place).revision
+
     def stored(self, place: Place, offset: int, revision: int) -> None:
         """Take note that a prepared commit is stored."""
         self._claims[place] = _Claim(revision, offset)

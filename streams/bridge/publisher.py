@@ -6,7 +6,6 @@ import itertools
 import json
 import logging
 import re
-import secrets
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,10 +15,10 @@ import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
 
-from .errors import BatchRefused, BridgeError, Fenced, SendFailed, TopicGone
+from .errors import BatchRefused, BridgeError, SendFailed, TopicGone
 from .internals import subscribe_raw, unsent, unsubscribe_raw, write
 from .layout import header_block, shared_stream_of, stream_of
-from .refusals import explain, passes
+from .refusals import SILENCE, explain, passes
 from .rights import Right
 
 logger = logging.getLogger(__name__)
@@ -152,7 +151,6 @@ class Publisher:
         self._loop = asyncio.get_running_loop()
         inbox = self.client.new_inbox() + "."
         self._inbox = inbox.encode()
-        self._batch_prefix = f"{secrets.token_hex(8)}-"
         self._subscription = await subscribe_raw(self.client, inbox + "*", self._on_ack)
         self._timer = self._loop.call_later(_TICK_SECONDS, self._tick)
 
@@ -226,17 +224,20 @@ class Publisher:
             self._write(command)
         return future
 
-    async def publish_batch(self, records: Sequence[BatchRecord], *, explain: bool = False) -> int:
+    async def publish_batch(
+        self, records: Sequence[BatchRecord], *, name: str, explain: bool = False
+    ) -> int:
         """Store records of one stream together or not at all; return the last one's sequence.
 
-        Their sequences follow each other without a gap. With `explain` the server tells which
-        record made it refuse the batch, at the price of an answer for each.
+        Their sequences follow each other without a gap. No two batches may have the same `name`.
+        With `explain` the server tells which record made it refuse the batch, at the price of an
+        answer for each. A lease is not asked for: what fences a batch is a condition in it.
 
-        Raises BatchRefused if nothing was stored, TimeoutError if nobody knows whether it was,
-        Fenced if we must not write any more.
+        Raises BatchRefused if it was refused, TimeoutError if nobody knows whether it was stored.
+        When the server's or the account's limit is reached, either can mean that the beginning
+        is stored (`beginning.py`).
         """
         token = self._token = self._token + 1
-        name = f"{self._batch_prefix}{token}"
         reply = b"%b%d" % (self._inbox, token)
         last = len(records)
         commands: list[bytes] = []
@@ -259,8 +260,6 @@ class Publisher:
         answer: asyncio.Future[int] = self._loop.create_future()
         self._batches[token] = answer
         try:
-            if not self._may_write():
-                raise Fenced("the lease is lost: nothing may be written")
             write(self.client, b"".join(commands))
             async with asyncio.timeout(ACK_SECONDS):
                 return await answer
@@ -535,9 +534,8 @@ class Publisher:
             if waited > 2 * ACK_SECONDS and now - self._said > SAY_SECONDS and not self._holds:
                 self._said = now
                 logger.warning(
-                    "%s: JetStream has not answered for %.0f s; %d records wait. The server's log "
-                    "may tell why: a full disk, a stream without a leader",
-                    *(record.subject, waited, self.size),
+                    "%s: JetStream has not answered for %.0f s; %d records wait; %s",
+                    *(record.subject, waited, self.size, SILENCE),
                 )
 
     def _notify(self) -> None:

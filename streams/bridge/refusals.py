@@ -16,6 +16,9 @@ _STORE_FAILED: Final = 10077
 _DUPLICATE_IN_PROCESS: Final = 10158
 _NOT_ENABLED: Final = (10039, 10076)
 
+SILENCE: Final = "the server's log may tell why: a full disk, a stream without a leader"
+"""What to say of a server that is there and does not answer."""
+
 _AWAY: Final = (
     TimeoutError,
     nats.errors.NoRespondersError,
@@ -52,6 +55,11 @@ def explain(error: Mapping[str, Any]) -> str:
     text = str(error.get("description") or "refused")
     advice = _FULL.get(error.get("err_code", 0))
     return text if advice is None else f"{text} ({advice})"
+
+
+def full(error: Exception) -> bool:
+    """Say whether an API request failed for want of space, which somebody may free."""
+    return isinstance(error, nats.js.errors.APIError) and error.err_code in _FULL
 
 
 def away(error: Exception) -> bool:

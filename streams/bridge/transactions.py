@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import nats.errors
 from faust.transport import consumer as faust_consumer
 from faust.types import TP
 
+from .beginning import Search
 from .connection import SAY_SECONDS
 from .errors import BatchRefused, BridgeError, Fenced, SendFailed
 from .inputs import Input, Output
@@ -59,6 +61,28 @@ class _Batch:
         self.bytes += sum(len(output.payload) for output in outputs)
 
 
+class _Rest:
+    """What of a batch is not stored yet."""
+
+    def __init__(self, outputs: list[Output], offsets: Mapping[TP, int]) -> None:
+        self.outputs = outputs
+        self.offsets = {Place(*tp): offset for tp, offset in offsets.items()}
+        self.sequences: dict[str, int] = {}
+        """Of what is stored, by subject."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether some of it is stored already, so that the rest must be."""
+        return bool(self.sequences)
+
+    def take(self, first: int, count: int) -> int:
+        """Take note that so many outputs are stored, from a sequence on; return the next one."""
+        for sequence, output in enumerate(self.outputs[:count], first):
+            self.sequences[output.subject] = sequence
+        del self.outputs[:count]
+        return first + count
+
+
 class TransactionManager(faust_consumer.TransactionManager):
     """Keeps what events send until they are finished, then stores it with their offsets.
 
@@ -75,6 +99,7 @@ class TransactionManager(faust_consumer.TransactionManager):
         """Outputs that are not stored yet."""
         self._open: defaultdict[TP, dict[int, Input]] = defaultdict(dict)
         self._storing: asyncio.Task[bool] | None = None
+        self._giving_up = False
         self._room = asyncio.Event()
 
     # -- events
@@ -95,14 +120,32 @@ class TransactionManager(faust_consumer.TransactionManager):
         message.sent.append(output)
         self.pending += 1
 
-    def forget(self, tp: TP | None = None) -> None:
-        """Drop what is not stored, of one partition or of all: it will be worked on again."""
-        if tp is None:
-            if self._storing is not None:
-                self._storing.cancel()
-            self._open.clear()
-        else:
-            self._open.pop(tp, None)
+    def forget(self, tp: TP) -> None:
+        """Drop what is not stored of a partition: it will be worked on again."""
+        self._open.pop(tp, None)
+        self._count()
+
+    async def give_up(self) -> None:
+        """Drop what is not stored: it will be worked on again, here or elsewhere.
+
+        But a batch of which the server has stored a part is stored whole before, however long
+        that takes. It could not be taken back, and would be there twice. Should others have
+        claimed its partitions meanwhile, the server refuses the rest.
+        """
+        self._giving_up = True
+        try:
+            while self._storing is not None and not self._storing.done():
+                await asyncio.wait([self._storing])
+        finally:
+            self._giving_up = False
+            self.drop()
+
+    def drop(self) -> None:
+        """Drop what is not stored, at once."""
+        if self._storing is not None:
+            self._storing.cancel()
+        self._storing = None
+        self._open.clear()
         self._count()
 
     @property
@@ -135,22 +178,25 @@ class TransactionManager(faust_consumer.TransactionManager):
         Waits for as long as the server stays away. What is being stored goes on being stored
         though the caller is cancelled.
         """
-        while self._storing is not None and not self._storing.done():
-            await asyncio.wait([self._storing])
+        while (storing := self._storing) is not None and not storing.done():
+            await asyncio.wait([storing])
+            if self._giving_up or self._storing is None:
+                return False  # what these offsets stand for was dropped
         storing = self._storing = asyncio.get_running_loop().create_task(self._store(offsets))
         await asyncio.wait([storing])
         return not storing.cancelled() and storing.result()
 
     async def on_stop(self) -> None:
-        """Give up what is not stored; it will be worked on again."""
-        self.forget()
+        """Drop what is not stored; it will be worked on again."""
+        self.drop()
 
     # -- storing
 
     async def _store(self, offsets: Mapping[TP, int]) -> bool:
         try:
             for batch in self._batches(offsets):
-                await self._store_batch(batch)
+                if not await self._store_batch(batch):
+                    return False
         except Fenced as exc:
             logger.warning("%s", exc)
             cast("Consumer", self.consumer).fenced()
@@ -182,23 +228,43 @@ class TransactionManager(faust_consumer.TransactionManager):
         if batch.offsets:
             yield batch
 
-    async def _store_batch(self, batch: _Batch) -> None:
-        outputs = _last_of_each(batch.outputs)
+    async def _store_batch(self, batch: _Batch) -> bool:
+        """Store a batch however long it takes; False if it was given up before that began."""
+        rest = _Rest(_last_of_each(batch.outputs), batch.offsets)
+        try:
+            stored = await self._store_rest(rest, self._before(batch))
+        except (asyncio.CancelledError, Fenced):
+            if rest.begun:
+                logger.error(
+                    "the beginning of a transaction is stored, and its rest cannot be any more: "
+                    "its events are worked on again, so some of what they send is there twice"
+                )
+            raise
+        if stored:
+            self._stored(batch, rest)
+        return stored
+
+    async def _store_rest(self, rest: _Rest, before: int) -> bool:
+        name = self.link.unique_id()
+        search = Search(self.link.js, self._offsets.bucket.stream, name, before)
         explain = False
         pause = PAUSE_SECONDS
-        began = asyncio.get_running_loop().time()
-        said = began
+        began = said = asyncio.get_running_loop().time()
+        attempt = 0
         while True:
-            places = {Place(*tp): offset for tp, offset in batch.offsets.items()}
+            attempt += 1
+            # The offsets come last: where they are, so is everything that they stand for.
             records: list[BatchRecord] = [
-                self._offsets.prepare(place, offset) for place, offset in places.items()
+                (output.subject, output.payload, output.block) for output in rest.outputs
             ]
-            records += [(output.subject, output.payload, output.block) for output in outputs]
+            records += [self._offsets.prepare(*item) for item in rest.offsets.items()]
             try:
-                last = await self.link.publisher.publish_batch(records, explain=explain)
+                last = await self.link.publisher.publish_batch(
+                    records, name=f"{name}.{attempt}", explain=explain
+                )
             except BatchRefused as exc:
                 if exc.code == _DUPLICATE:
-                    outputs = await self._without_duplicates(outputs)
+                    rest.outputs = await self._without_duplicates(rest.outputs)
                     continue
                 if not exc.may_pass and exc.code not in _UNCERTAIN:
                     raise SendFailed(f"a transaction was refused: {exc}") from exc
@@ -207,12 +273,15 @@ class TransactionManager(faust_consumer.TransactionManager):
             except TimeoutError as exc:
                 reason = str(exc) or "no answer"
             else:
-                self._stored(batch, outputs, places, last - len(records) + 1)
-                return
-            first = await self._find(places)
-            if first is not None:
-                self._stored(batch, outputs, places, first)
-                return
+                self._take(rest, last - len(records) + 1, len(rest.offsets))
+                return True
+            try:
+                if await self._is_there(rest, search):
+                    return True
+            except (TimeoutError, nats.errors.Error):
+                pass  # it cannot be said now
+            if self._giving_up and not rest.begun:
+                return False
             now = asyncio.get_running_loop().time()
             if now - said > SAY_SECONDS:
                 said = now
@@ -222,25 +291,40 @@ class TransactionManager(faust_consumer.TransactionManager):
             await asyncio.sleep(pause)
             pause = min(2 * pause, PAUSE_MAX_SECONDS)
 
-    async def _find(self, places: Mapping[Place, int]) -> int | None:
-        """Return the sequence of a batch's first record if it is stored after all."""
-        place, offset = next(iter(places.items()))
-        try:
-            return await self._offsets.find(place, offset)
-        except TimeoutError:
-            return None
+    def _before(self, batch: _Batch) -> int:
+        """Return a sequence that is older than the batch: of an input, or of its last offset."""
+        inputs = [offset - 1 for offset in batch.offsets.values()]
+        return max(*inputs, *(self._offsets.revision(Place(*tp)) for tp in batch.offsets))
 
-    def _stored(
-        self, batch: _Batch, outputs: list[Output], places: Mapping[Place, int], first: int
-    ) -> None:
-        for sequence, (place, offset) in enumerate(places.items(), first):
+    def _take(self, rest: _Rest, first: int, offsets: int) -> None:
+        """Take note that outputs and so many offsets are stored, from a sequence on."""
+        sequence = rest.take(first, len(rest.outputs))
+        for place, offset in list(rest.offsets.items())[:offsets]:
             self._offsets.stored(place, offset, sequence)
-        sequences = {
-            output.subject: sequence for sequence, output in enumerate(outputs, first + len(places))
-        }
+            del rest.offsets[place]
+            sequence += 1
+
+    async def _is_there(self, rest: _Rest, search: Search) -> bool:
+        """Look what is stored in spite of the answer, or for want of one; say if it is all."""
+        first = found = 0
+        for place, offset in rest.offsets.items():
+            revision = await self._offsets.find(place, offset)
+            if revision is None:
+                break
+            first = first or revision - len(rest.outputs)
+            found += 1
+        if found:
+            self._take(rest, first, found)
+        elif rest.outputs:
+            beginning = await search.find(rest.outputs[0].subject, len(rest.outputs))
+            if beginning is not None:
+                rest.take(*beginning)
+        return not rest.offsets
+
+    def _stored(self, batch: _Batch, rest: _Rest) -> None:
         for output in batch.outputs:
             if output.future is not None and not output.future.done():
-                output.future.set_result(output.result(sequences.get(output.subject, -1)))
+                output.future.set_result(output.result(rest.sequences.get(output.subject, -1)))
         for tp, offset in batch.offsets.items():
             inputs = self._open[tp]
             for done in [number for number in inputs if number < offset]:
@@ -262,7 +346,7 @@ class TransactionManager(faust_consumer.TransactionManager):
         record = (output.subject, output.payload, output.block[:-2] + impossible)
         while True:
             try:
-                await self.link.publisher.publish_batch([record])
+                await self.link.publisher.publish_batch([record], name=self.link.unique_id())
             except BatchRefused as exc:
                 if not exc.may_pass:
                     return exc.code == _DUPLICATE

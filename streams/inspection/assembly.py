@@ -37,6 +37,7 @@ Mask = Callable[[Any], Any]
 HopKey = tuple[tuple[str, datetime], ...]
 
 _DOOR: Final = actor_name(CONVERSATION)
+_STANDS: Final = (CUSTOMER, OPERATOR, *(actor_name(subject) for subject in MAILBOXES))
 
 
 def conversation(trail: Trail, mask: Mask | None = None) -> Conversation:
@@ -67,7 +68,7 @@ def assemble(
     return Conversation(
         session_id=session_id,
         turns=turns,
-        actors=list(dict.fromkeys(name for turn in turns for name in _names(turn))),
+        actors=sorted({name for turn in turns for name in _names(turn)}, key=_order),
         unreadable=unreadable,
         coverage=covered,
         complete=all(one.complete for one in covered),
@@ -86,6 +87,11 @@ def _mark_waiting(turns: list[Turn]) -> None:
             for step in turn.steps:
                 step.outcome = "waits"
         busy = True
+
+
+def _order(name: str) -> int:
+    """Return where a participant stands in a diagram: most messages then go to the right."""
+    return _STANDS.index(name) if name in _STANDS else len(_STANDS)
 
 
 def _names(turn: Turn) -> Iterator[str]:

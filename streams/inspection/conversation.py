@@ -118,7 +118,7 @@ class Conversation(BaseModel):
     session_id: str
     turns: list[Turn]
     actors: list[str]
-    """Everyone who takes part, in order of appearance."""
+    """Everyone who takes part, in the order of the standard slips."""
     unreadable: list[Burial] = []
     """Records of the session that hold neither a turn nor a reply; of a dead letter, with why."""
     coverage: list[Coverage] = []

@@ -43,6 +43,16 @@ class NoSuchTopic(MeshError):
         super().__init__(f"There is no topic {topic!r}.")
 
 
+async def find_topic(client: Client, prefix: str, name: str) -> TopicInfo:
+    """Return a topic; the mesh's own may be named without `mesh.`. NoSuchTopic if none is."""
+    js = client.jetstream()
+    with answering():
+        info = await lookup(js, prefix, name) or await lookup(js, prefix, f"mesh.{name}")
+    if info is None:
+        raise NoSuchTopic(name)
+    return info
+
+
 @dataclass(frozen=True)
 class Filter:
     """Which records are wanted: all that fulfil everything that is given."""
@@ -138,10 +148,8 @@ async def scan(
 
     NoSuchTopic, or GatewayUnavailable if the broker does not answer.
     """
+    info = await find_topic(client, prefix, query.topic)
     with answering():
-        info = await lookup(client.jetstream(), prefix, query.topic)
-        if info is None:
-            raise NoSuchTopic(query.topic)
         async with aclosing(_Scan(client, info, query).run()) as results:
             async for each in results:
                 yield each

@@ -14,10 +14,10 @@ from nats.aio.client import Client
 
 from streams.bridge import direct
 from streams.bridge.direct import Found
-from streams.bridge.topics import TopicInfo, lookup
+from streams.bridge.topics import TopicInfo
 from streams.inspection.broker import answering
 from streams.inspection.record import RecordView
-from streams.inspection.scan import Filter, NoSuchTopic
+from streams.inspection.scan import Filter, find_topic
 
 LOOK_SECONDS: Final = 0.25
 AT_ONCE: Final = 40
@@ -44,10 +44,8 @@ async def tail(
 
     NoSuchTopic, or GatewayUnavailable if the broker does not answer.
     """
+    info = await find_topic(client, prefix, topic)
     with answering():
-        info = await lookup(client.jetstream(), prefix, topic)
-        if info is None:
-            raise NoSuchTopic(topic)
         follower = _Follower(client, info, wanted.subjects(info))
         await follower.start()
         yield News([], 0, 0)

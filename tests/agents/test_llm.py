@@ -189,6 +189,25 @@ async def test_an_empty_answer_is_a_failure(server: Server, model: Model, answer
         await ask(model)
 
 
+@pytest.mark.parametrize(
+    ("name", "priced"), [("openai/gpt-4o-mini", True), ("hosted_vllm/our-own", False)]
+)
+async def test_an_answer_has_a_cost_if_the_models_price_is_known(
+    server: Server, name: str, priced: bool
+) -> None:
+    model = Model(settings(server, llm_model=name))
+    hop = Hop(actor="intent_analyzer", started_at=datetime.now(UTC))
+    try:
+        with recording(hop):
+            await ask(model)
+    finally:
+        await model.close()
+    (asked,) = hop.exchanges
+    assert ("cost_usd" in asked.response) is priced
+    if priced:
+        assert 0 < asked.response["cost_usd"] < 1
+
+
 async def test_the_model_is_told_which_trace_a_question_belongs_to(
     server: Server, model: Model, spans: tuple[Tracing, Collector]
 ) -> None:

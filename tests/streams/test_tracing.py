@@ -6,14 +6,17 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from nats.aio.client import Client
 
 from mocks.servers import free_port
 from streams import slip, tracing
+from streams.bridge.connection import connect, parse_url
 from streams.errors import ShopUnavailable
 from streams.mailbox import Work
 from streams.message import Message
+from streams.redrive import Change, redrive
 from streams.settings import Settings
-from streams.topics import JOURNAL
+from streams.topics import JOURNAL, declare_topics
 from streams.trace import exchange
 from streams.tracing import TRACEPARENT, Tracing
 from tests.collector import Collector, Span, collector
@@ -39,6 +42,13 @@ def settings(nats_url: str, prefix: str, tmp_path: Path, received: Collector) ->
         partitions=2,
         otel_endpoint=received.url,
     )
+
+
+@pytest.fixture
+async def client(nats_url: str) -> AsyncIterator[Client]:
+    connection = await connect(parse_url(nats_url), name="test")
+    yield connection
+    await connection.close()
 
 
 @pytest.fixture
@@ -173,15 +183,26 @@ async def test_a_turn_that_waited_for_another_goes_on_in_its_own_trace(
         assert {span.attributes["mesh.turn"] for span in trace} == {message.id}
 
 
-async def test_a_dead_letter_keeps_its_place_in_the_trace(
-    settings: Settings, spans: Tracing
+async def test_a_redriven_dead_letter_goes_on_in_its_trace(
+    settings: Settings, received: Collector, spans: Tracing, client: Client
 ) -> None:
-    async with open_bench(settings, ENDING, spans) as mesh:
+    message = turn(slip.INTENT_ANALYZER)
+    actors = {slip.CONVERSATION: pass_on, **ENDING}
+    async with open_bench(settings, actors, spans) as mesh:
+        await declare_topics(client.jetstream(), settings)
         await mesh.mesh.topics[slip.RESPONSE_AGGREGATOR].send(
-            key=b"s1", value=turn(slip.INTENT_ANALYZER), headers={TRACEPARENT: PARENT.encode()}
+            key=b"s1", value=message, headers={TRACEPARENT: PARENT.encode()}
         )
         (letter,) = await mesh.dead_letters()
-    assert dict(letter.headers)[TRACEPARENT] == PARENT.encode()
+        assert dict(letter.headers)[TRACEPARENT] == PARENT.encode()
+        change = Change(steps=[slip.RESPONSE_AGGREGATOR])
+        await redrive(client, settings, "ines", letter.offset, change, seen=0)
+        await mesh.journal()
+    await spans.close()
+    trace = received.spans(mesh_turn=message.id)
+    _, trace_id, parent, _ = PARENT.split("-")
+    assert {span.trace for span in trace} == {trace_id}
+    assert tree(trace) == {"conversation": parent, "response_aggregator": "conversation"}
 
 
 async def test_a_root_does_not_take_what_it_finds_around_it(

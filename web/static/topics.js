@@ -1,6 +1,6 @@
 // The topics' page: looks again every two seconds for as long as somebody sees it.
 
-import { byId, element } from "./dom.js";
+import { byId, element, svg } from "./dom.js";
 import { ago, bytes, count, duration } from "./figures.js";
 import { ask, begin, notice } from "./shell.js";
 
@@ -23,13 +23,6 @@ const rates = new Map();
 const order = { by: "name", up: true };
 let seen = null;
 let colours = new Map();
-
-function svg(tag, attributes, ...children) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children);
-  return made;
-}
 
 /** The last minute's figure, and how it came to it while this page was looking. */
 function spark(topic) {

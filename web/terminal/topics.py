@@ -43,7 +43,7 @@ def topics(topic: str | None, as_json: bool, watch: bool) -> None:
 def _chosen(seen: Overview, name: str | None) -> TopicView | None:
     if name is None:
         return None
-    if found := seen.topic(name) or seen.topic(f"{seen.prefix}.{name}"):
+    if found := seen.topic(name) or seen.topic(f"mesh.{name}"):
         return found
     there = ", ".join(topic.name for topic in seen.topics) or "none"
     raise click.ClickException(f"There is no topic {name!r}. There are: {there}.")

@@ -7,6 +7,7 @@ import contextlib
 import random
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from nats.aio.client import Client
 
 from mocks.servers import NatsServer
 from streams.bridge import decode
+from streams.bridge.connection import connect, parse_url
 from streams.bridge.errors import ConfigurationError, TopicMismatch
 from streams.bridge.topics import TopicSpec, declare, describe, lookup
 
@@ -247,6 +249,76 @@ async def test_a_server_too_old_is_refused_with_its_version(
             await app.producer.start()
         await app.stop()
         await asyncio.wait(passing, timeout=10)
+
+
+class SmallServer(NatsServer):
+    """A server that may keep 8 MB."""
+
+    limit = 8 * 1024 * 1024
+
+    def config(self) -> str:
+        return (
+            super().config().replace("jetstream {", f"jetstream {{ max_file_store: {self.limit},")
+        )
+
+    async def fill(self, client: Client, room: int) -> None:
+        """Leave no more than about `room` bytes, in a stream `filler` to be purged."""
+        js = client.jetstream()
+        await js.add_stream(name="filler", subjects=["filler"])
+        while (left := self.limit - (await js.account_info()).storage - room) > 200:
+            await js.publish("filler", bytes(min(left - 100, 1_000_000)))
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("session", [3.0, 60.0])
+async def test_a_limit_that_is_reached_in_the_middle_of_a_transaction(
+    new_exact: NewApp, prefix: str, tmp_path: Path, session: float
+) -> None:
+    with SmallServer(tmp_path / "small") as server:
+        client = await connect(parse_url(server.url), name="test")
+        app = new_exact(url=server.url, broker_session_timeout=session)
+        inbox = app.topic("in", key_type=str, value_type=int, partitions=1)
+        outbox = app.topic("out", value_serializer="raw", partitions=1)
+        table = app.Table("seen", default=int, key_type=str, value_type=int, partitions=1)
+        gate = asyncio.Event()
+        begun: list[int] = []
+
+        @app.agent(inbox)
+        async def work(stream: StreamT[Any]) -> None:
+            async for key, value in stream.items():
+                begun.append(value)
+                await gate.wait()
+                table[key] += 1
+                for number in range(40):
+                    await outbox.send(value=b"%d.%02d" % (value, number) + bytes(1_000))
+
+        async def now(topic: str = "out") -> int:
+            return (await counts(client, prefix))[topic]
+
+        async def stored_in_part() -> bool:
+            return 0 < await now() < 40
+
+        async with running(app):
+            await outbox.declare()
+            await inbox.send(key="a", value=1)
+            await until(lambda: begun, "the event is begun")
+            await server.fill(client, room=20_000)
+            gate.set()
+            await until(stored_in_part, "the beginning of the transaction is stored")
+            # Without a lease it gives up its partitions, but not before the rest is stored.
+            await until(lambda: app.rebalancing or session > 3, "the lease lapses")
+            await client.jetstream().purge_stream("filler")
+            await holds(client, prefix, {"out": 40})
+            await inbox.send(key="a", value=2)
+            await holds(client, prefix, {"out": 80})
+            assert table["a"] == 2
+        assert begun == [1, 2]
+        found = await values(client, prefix, "out")
+        assert [value[:4] for value in found if value is not None] == [
+            b"%d.%02d" % (value, number) for value in (1, 2) for number in range(40)
+        ]
+        assert (await values(client, prefix, "app-seen-changelog"))[-1] == b"2"
+        await client.close()
 
 
 @pytest.mark.faults

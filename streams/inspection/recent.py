@@ -1,0 +1,87 @@
+"""The sessions that had something to say lately, for people who look for one."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Final
+
+from pydantic import BaseModel, ValidationError
+
+from streams.bridge import direct
+from streams.bridge.layout import decode_block, partition_for, subject
+from streams.bridge.reader import Delivered, Reader
+from streams.bridge.topics import TopicInfo, lookup
+from streams.inspection.broker import Client, answering
+from streams.reply import Reply
+from streams.slip import CONVERSATION
+from streams.topics import REPLIES
+
+LOOKED_AT: Final = 500
+"""Messages of customers that are looked at, the newest ones."""
+WITHIN: Final = 10.0  # seconds
+
+
+class Recent(BaseModel):
+    """A session, and what is known of it without reading it."""
+
+    session_id: str
+    at: datetime
+    """When its newest message came."""
+    replies: int = 0
+    state: str | None = None
+    """Of its last reply; None if it has none yet."""
+    intent: str | None = None
+    answered: bool = False
+    """Whether its last reply is newer than its newest message."""
+
+
+async def recent(client: Client, prefix: str, most: int = 30) -> list[Recent]:
+    """Return the newest sessions, the newest first. GatewayUnavailable if nobody can tell."""
+    with answering():
+        async with asyncio.timeout(WITHIN):
+            js = client.jetstream()
+            mailbox = await lookup(js, prefix, CONVERSATION)
+            replies = await lookup(js, prefix, REPLIES)
+            if mailbox is None or replies is None:
+                return []
+            newest: dict[str, float] = {}
+            for record in await _newest(client, mailbox):
+                key = decode_block(record.header, b"").key
+                if key is not None:
+                    newest[key.decode("utf-8", "replace")] = record.time
+            chosen = sorted(newest, key=lambda session: newest[session], reverse=True)[:most]
+            return await asyncio.gather(
+                *(_seen(client, prefix, replies, session, newest[session]) for session in chosen)
+            )
+
+
+async def _newest(client: Client, topic: TopicInfo) -> list[Delivered]:
+    """Return the headers of a topic's newest records."""
+    arrived = asyncio.Event()
+    start = max(topic.first_offset, topic.last_offset - LOOKED_AT + 1)
+    every_partition = f"{topic.filter(0).rpartition('.')[0]}.*"
+    reader = Reader(client, topic.stream, every_partition, start, arrived.set, headers_only=True)
+    reader.open()
+    records: list[Delivered] = []
+    try:
+        while not (reader.caught_up and not reader.buffer):
+            await arrived.wait()
+            arrived.clear()
+            records += reader.take_all()
+        return records
+    finally:
+        await reader.close()
+
+
+async def _seen(client: Client, prefix: str, replies: TopicInfo, session: str, at: float) -> Recent:
+    known = Recent(session_id=session, at=datetime.fromtimestamp(at, UTC))
+    key = session.encode()
+    place = subject(prefix, REPLIES, partition_for(key, replies.partitions), key)
+    last = await direct.last(client, replies.stream, place)
+    if last is not None:
+        try:
+            reply = Reply.model_validate_json(last.record.value or b"")
+        except ValidationError:
+            return known
+        known.replies, known.state, known.intent = reply.sequence, reply.state, reply.intent
+        known.answered = last.stored >= at
+    return known

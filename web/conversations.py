@@ -1,0 +1,107 @@
+"""Conversations for operators: the newest ones, and one over all topics, as it happens."""
+
+import asyncio
+import re
+import time
+from contextlib import suppress
+from typing import Final
+
+from aiohttp import web
+
+from streams.inspection.assembly import Mask, conversation
+from streams.inspection.recent import recent
+from streams.inspection.sequence import mermaid
+from streams.inspection.trail import MOST, Trail
+from streams.masking import mask
+from streams.message import ID_PATTERN
+from streams.reply import Progress
+from web.errors import ApiError
+from web.events import KEEP_ALIVE, events
+from web.operator import operator, operator_page, unmasked
+from web.room import ROOM
+
+SETTLE: Final = 0.15  # seconds in which news is collected before another look
+LOOK_EVERY: Final = 5.0  # seconds after which we look without news: not everything tells
+MOST_ALLOWED: Final = 1_000_000  # records of each topic
+
+
+def setup(app: web.Application) -> None:
+    """Offer the pages and their API."""
+    page = operator_page("conversations.html")
+    app.router.add_get("/streams/conversation", page)
+    app.router.add_get("/streams/conversation/{session}", page)
+    app.router.add_get("/api/streams/conversation", newest)
+    app.router.add_get("/api/streams/conversation/{session}", whole)
+    app.router.add_get("/api/streams/conversation/{session}/live", live)
+
+
+async def newest(request: web.Request) -> web.Response:
+    """`GET /api/streams/conversation`: the sessions of the newest messages."""
+    operator(request)
+    room = request.app[ROOM]
+    found = await recent(room.gateway.client, room.settings.prefix)
+    return web.json_response({"sessions": [each.model_dump(mode="json") for each in found]})
+
+
+async def whole(request: web.Request) -> web.Response:
+    """`GET /api/streams/conversation/SESSION`: all of it; `?format=mermaid` as a diagram.
+
+    `?most=N` looks through so many records of each topic, from the newest on.
+    """
+    operator(request)
+    trail, masking = await _asked(request)
+    await trail.look()
+    found = await asyncio.to_thread(conversation, trail, masking)
+    if request.query.get("format") == "mermaid":
+        return web.Response(text=mermaid(found), content_type="text/plain", charset="utf-8")
+    return web.json_response(text=found.model_dump_json())
+
+
+async def live(request: web.Request) -> web.StreamResponse:
+    """`GET /api/streams/conversation/SESSION/live`: the same as events, again with all news.
+
+    `conversation` holds all of it, `progress` says that an actor has begun to work.
+    """
+    operator(request)
+    trail, masking = await _asked(request)
+    gateway = request.app[ROOM].gateway
+    async with gateway.listen(trail.session_id) as listener:
+        await trail.look()
+        async with events(request) as page:
+            news = True
+            looked = alive = time.monotonic()
+            while True:
+                if news:
+                    found = await asyncio.to_thread(conversation, trail, masking)
+                    await page.send("conversation", found.model_dump_json())
+                    alive = time.monotonic()
+                elif time.monotonic() - alive >= KEEP_ALIVE:
+                    await page.keep_alive()
+                    alive = time.monotonic()
+                due = looked + LOOK_EVERY
+                with suppress(TimeoutError):
+                    while True:
+                        async with asyncio.timeout(max(0.0, due - time.monotonic())):
+                            heard = await anext(listener)
+                        if isinstance(heard, Progress):
+                            await page.send("progress", heard.model_dump_json())
+                        due = min(due, time.monotonic() + SETTLE)
+                news = await trail.look()
+                looked = time.monotonic()
+    return page.response
+
+
+async def _asked(request: web.Request) -> tuple[Trail, Mask | None]:
+    """Return the trail that is asked for, and what to put over what people wrote."""
+    session = request.match_info["session"]
+    if not re.fullmatch(ID_PATTERN, session):
+        raise ApiError(404, "not_found", "This is not the id of a session.")
+    most = request.query.get("most", str(MOST))
+    if not (most.isdecimal() and 1 <= int(most) <= MOST_ALLOWED):
+        raise ApiError(
+            422, "invalid", f"most: must be a number up to {MOST_ALLOWED:,}", field="most"
+        )
+    room = request.app[ROOM]
+    shown = await unmasked(request, f"conversation {session}")
+    trail = Trail(room.gateway.client, room.settings.prefix, session, most=int(most))
+    return trail, None if shown else mask
