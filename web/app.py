@@ -6,6 +6,7 @@ from streams.gateway import Gateway
 from streams.settings import Settings
 from streams.tracing import Tracing
 from web import (
+    browse,
     chat,
     conversations,
     dead_letters,
@@ -36,6 +37,7 @@ def create_web(
     metrics.setup(app)
     events.setup(app)
     topics.setup(app)
+    browse.setup(app)
     conversations.setup(app)
     dead_letters.setup(app)
     publish.setup(app)

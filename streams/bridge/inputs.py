@@ -6,7 +6,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
 
-from faust.types import ConsumerMessage
+from faust.types import TP, ConsumerMessage
+
+from .layout import decode_block
+from .reader import Delivered
 
 
 @dataclass(slots=True)
@@ -41,6 +44,25 @@ class Input(ConsumerMessage):
         super().__init__(*args, **kwargs)
         self.outputs = {}
         self.sent = None
+
+
+def to_input(tp: TP, record: Delivered, generation: int | None) -> Input:
+    """Return a record as it is handed on, in a generation of its group."""
+    content = decode_block(record.header, record.payload)
+    own_time = content.timestamp
+    return Input(
+        tp.topic,
+        tp.partition,
+        record.sequence,
+        record.time if own_time is None else own_time,
+        1 if own_time is None else 0,  # as in Kafka: 0 is the sender's time, 1 the log's
+        content.headers,
+        content.key,
+        content.value,
+        None,
+        tp=tp,
+        generation_id=generation,
+    )
 
 
 class Together:
