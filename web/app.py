@@ -5,7 +5,18 @@ from aiohttp import web
 from streams.gateway import Gateway
 from streams.settings import Settings
 from streams.tracing import Tracing
-from web import chat, conversations, dead_letters, events, health, metrics, operator, topics
+from web import (
+    chat,
+    conversations,
+    dead_letters,
+    events,
+    health,
+    lookout,
+    mesh,
+    metrics,
+    operator,
+    topics,
+)
 from web.errors import json_errors
 from web.room import ROOM, Room, body_limit
 from web.security import add_headers
@@ -25,7 +36,9 @@ def create_web(
     operator.setup(app)
     metrics.setup(app)
     events.setup(app)
+    lookout.setup(app)
     topics.setup(app)
     conversations.setup(app)
+    mesh.setup(app)
     dead_letters.setup(app)
     return app
