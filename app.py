@@ -46,6 +46,7 @@ from web import create_web
 from web.terminal.browse import browse, tail
 from web.terminal.conversation import conversation as conversation_command
 from web.terminal.dead_letters import deadletters
+from web.terminal.publish import publish_command
 from web.terminal.topics import topics
 
 BANNER = """
@@ -76,19 +77,20 @@ class MeshApp(faust.App):
         return [*own, *super().on_init_dependencies()]
 
 
-class Spans(Service):
-    """The way out of a worker for what it tells of its hops, if anybody wants to hear of it."""
+class Reporting(Service):
+    """What a worker tells of itself: metrics to whoever has their token, spans to a collector."""
 
     def __init__(self, mesh: Mesh) -> None:
         super().__init__()
         self.mesh = mesh
 
     async def on_start(self) -> None:
-        """Open it before the first event."""
+        """Have all ready before the first event."""
+        self.mesh.settings.metrics_bearer()  # in its file: Prometheus reads that before it asks
         self.mesh.tracing = await Tracing.open(self.mesh.settings, "worker")
 
     async def on_stop(self) -> None:
-        """Send the rest, the last event being done."""
+        """Send the last spans."""
         if self.mesh.tracing is not None:
             await self.mesh.tracing.close()
 
@@ -133,7 +135,7 @@ def create_app(settings: Settings) -> MeshApp:
     sessions = Sessions(app, settings)
     model, shop, cache = Model(settings), Shop(settings), Cache(settings.redis_url)
     app.rooms = (
-        Spans(mesh),
+        Reporting(mesh),
         TopicDeclaration(settings),
         Outside(model, shop, cache),
         mesh.presence,
@@ -199,6 +201,7 @@ cli.add_command(browse)
 cli.add_command(tail)
 cli.add_command(conversation_command)
 cli.add_command(deadletters)
+cli.add_command(publish_command)
 
 
 @cli.command()

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from streams.errors import MeshError
-from streams.message import Message
+from streams.message import ID_PATTERN, Message
 from streams.slip import HOP_LIMIT, RouteSlip
 from streams.topics import MAILBOXES, actor_name
 
@@ -53,7 +54,7 @@ def read_draft(text: str) -> Message:
         message = Message.model_validate_json(text)
     except ValidationError as error:
         raise BadDraft(
-            _located(text, found["loc"], found["msg"])
+            _located(text, found["loc"], _in_words(found))
             for found in error.errors(include_url=False, include_input=False)
         ) from None
     if problems := route_problems(message.slip):
@@ -104,6 +105,13 @@ def place(text: str, path: Path) -> tuple[int, int]:
             break
         at = inner
     return text.count("\n", 0, at) + 1, at - (text.rfind("\n", 0, at) + 1) + 1
+
+
+def _in_words(found: ErrorDetails) -> str:
+    """Return what pydantic found, without a pattern that only programmers read."""
+    if found.get("ctx", {}).get("pattern") == ID_PATTERN:
+        return "may hold letters, digits, - and _, from 1 to 64 of them"
+    return found["msg"]
 
 
 def _located(text: str, path: Path, said: str) -> Problem:

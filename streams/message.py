@@ -15,6 +15,8 @@ VERSION: Final = 1
 
 # Ids come from browsers and go into keys and headers: short, and nothing a subject could mistake.
 ID_PATTERN: Final = r"^[A-Za-z0-9_-]{1,64}$"
+#: The header of a record that an operator put where it is: who did.
+BY_HAND: Final = "Mesh-By-Hand"
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
 
 

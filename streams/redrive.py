@@ -20,7 +20,7 @@ from streams.bridge.layout import stream_name, subject
 from streams.dead_letters import BURIED_AT, ORIGIN, REASON
 from streams.draft import BadDraft, Problem, dotted, read_draft, route_problems
 from streams.errors import MeshError, Undecodable
-from streams.message import ByHand, Message, Recovery
+from streams.message import BY_HAND, ByHand, Message, Recovery
 from streams.payload import Json
 from streams.post import Overtaken, put, reaching
 from streams.replies import replies_of
@@ -30,9 +30,8 @@ from streams.slip import CONVERSATION, RouteSlip
 from streams.topics import DEAD_LETTERS
 from streams.tracing import TRACEPARENT
 
-# Headers of a redriven record, for people who look at the topic.
-REDRIVEN: Final = "Mesh-Redriven"  # the letter's offset
-BY: Final = "Mesh-By"
+#: The header of a redriven record, for people who look at the topic: the letter's offset.
+REDRIVEN: Final = "Mesh-Redriven"
 
 PAGE: Final = 50
 LOOK: Final = 5000  # letters that one search looks through at most
@@ -280,7 +279,7 @@ async def redrive(
         message_id=f"redriven-{offset}-{attempt}",
         # The turn's trace goes on where it came from when it was buried.
         headers={name: value for name, value in letter.headers if name == TRACEPARENT}
-        | {REDRIVEN: str(offset).encode(), BY: operator.encode()},
+        | {REDRIVEN: str(offset).encode(), BY_HAND: operator.encode()},
     )
     arrival = Entry(
         operator=operator,

@@ -6,6 +6,7 @@ from streams.gateway import Gateway
 from streams.settings import Settings
 from streams.tracing import Tracing
 from web import (
+    browse,
     chat,
     conversations,
     dead_letters,
@@ -15,6 +16,7 @@ from web import (
     mesh,
     metrics,
     operator,
+    publish,
     topics,
 )
 from web.errors import json_errors
@@ -38,7 +40,9 @@ def create_web(
     events.setup(app)
     lookout.setup(app)
     topics.setup(app)
+    browse.setup(app)
     conversations.setup(app)
     mesh.setup(app)
     dead_letters.setup(app)
+    publish.setup(app)
     return app

@@ -6,7 +6,6 @@ from typing import Annotated, Final
 from aiohttp import web
 from pydantic import AwareDatetime, Field
 
-from streams import slip
 from streams.draft import BadDraft
 from streams.masking import mask, mask_text
 from streams.payload import Json
@@ -24,7 +23,7 @@ from streams.redrive import (
     read,
     redrive,
 )
-from streams.topics import MAILBOXES
+from web.drafts import MOST_TEXT, ROUTING, refused
 from web.errors import ApiError
 from web.inputs import Input
 from web.inputs import read as read_input
@@ -33,7 +32,6 @@ from web.room import ROOM
 
 MOST_AT_ONCE: Final = 200  # letters in one preview
 
-MOST_TEXT: Final = 1_000_000  # characters; a record of NATS holds hardly more bytes
 
 _Moment = Annotated[AwareDatetime | None, Field(strict=False)]
 
@@ -71,19 +69,6 @@ class Many(Changed):
     letters: list[int] = Field(max_length=MOST_AT_ONCE)
 
 
-#: Where letters may be sent: each mailbox, and the standard routes by names for people.
-_ROUTING: Final[Json] = {
-    "mailboxes": list(MAILBOXES),
-    "routes": {
-        "A new turn": list(slip.NEW_TURN),
-        "Act and answer": list(slip.ACT_AND_ANSWER),
-        "Answer": list(slip.ANSWER),
-        "Hand over to a person": list(slip.ESCALATE),
-        "Close with the reply it has": list(slip.CLOSE),
-    },
-}
-
-
 def setup(app: web.Application) -> None:
     """Offer the page and its API."""
     base = "/api/streams/deadletters"
@@ -114,7 +99,7 @@ async def listed(request: web.Request) -> web.Response:
             "before": page.before,
             "looked": page.looked,
             "masked": not unmask,
-            **_ROUTING,
+            **ROUTING,
         }
     )
 
@@ -137,7 +122,7 @@ async def shown(request: web.Request) -> web.Response:
             "value": value if unmask else mask_text(value),
             "route": _travelled(letter),
             "masked": not unmask,
-            **_ROUTING,
+            **ROUTING,
         }
     )
 
@@ -183,7 +168,7 @@ async def send(request: web.Request) -> web.Response:
     except NoLetter as error:
         raise ApiError(404, "not_found", str(error)) from error
     except BadDraft as bad:
-        raise _refused(bad) from bad
+        raise refused(bad) from bad
     return web.json_response(
         {
             "letter": letter,
@@ -210,7 +195,7 @@ async def _plan(request: web.Request, letter: Letter, change: Change, name: str)
     try:
         message = plan(letter, change, name, seen + 1, datetime.now(UTC))
     except BadDraft as bad:
-        raise _refused(bad) from bad
+        raise refused(bad) from bad
     return {
         "letter": letter.offset,
         "session_id": message.session_id,
@@ -232,11 +217,6 @@ def _travelled(letter: Letter) -> Json | None:
         "steps": list(letter.message.slip.steps),
         "on_error": letter.message.slip.on_error,
     }
-
-
-def _refused(bad: BadDraft) -> ApiError:
-    problems = [problem.model_dump() for problem in bad.problems]
-    return ApiError(422, "invalid", str(bad), also={"problems": problems})
 
 
 def _number(text: str, name: str) -> int | None:

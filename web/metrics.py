@@ -3,6 +3,7 @@
 For Prometheus, which sends the metrics' token, and for operators who are signed in.
 """
 
+import asyncio
 import time
 from typing import Final
 
@@ -13,16 +14,22 @@ from prometheus_client.aiohttp import make_aiohttp_handler
 
 from streams.metrics import BUCKETS, PATH, Children, may_scrape, new_registry
 from web.errors import ApiError
+from web.events import OPEN
 from web.operator import operator
 from web.room import ROOM, Room
 
+LEFT: Final = 499  # as proxies log it: whoever asked did not wait for the answer
 UNKNOWN: Final = "none"  # the route of a request to an address that there is not
 
 
 def setup(app: web.Application) -> None:
     """Measure every request from here on, and offer `/metrics`."""
+    app[ROOM].settings.metrics_bearer()  # in its file: Prometheus reads that before it asks
     registry = new_registry()
     _watch_room(app[ROOM], registry)
+    Gauge(
+        "mesh_event_streams", "Pages of operators that are told of news.", registry=registry
+    ).set_function(lambda: len(app[OPEN]))
     # Outside of what turns errors into answers: it is the answer's status that counts.
     app.middlewares.insert(0, _measure(registry))
     answer = make_aiohttp_handler(registry)
@@ -73,7 +80,7 @@ def _measure(registry: CollectorRegistry) -> Middleware:
     seconds = Children(
         Histogram(
             "mesh_http_request_seconds",
-            "Time of answers, but for WebSockets.",
+            "Time of answers, but for WebSockets and event streams.",
             labels,
             buckets=BUCKETS,
             registry=registry,
@@ -91,6 +98,9 @@ def _measure(registry: CollectorRegistry) -> Middleware:
         except web.HTTPException as answer:
             status = answer.status
             raise
+        except asyncio.CancelledError:
+            status = LEFT
+            raise
         finally:
             resource = request.match_info.route.resource
             known = request.match_info.http_exception is None and resource is not None
@@ -98,8 +108,15 @@ def _measure(registry: CollectorRegistry) -> Middleware:
             route = resource.canonical if known and resource else UNKNOWN
             method = request.method if known else UNKNOWN
             requests[method, route, str(status)].inc()
-            if not isinstance(response, web.WebSocketResponse):
+            if status != LEFT and not _stays_open(response):
                 seconds[method, route].observe(time.perf_counter() - started)
         return response
 
     return measure
+
+
+def _stays_open(response: web.StreamResponse | None) -> bool:
+    """Say whether an answer lasts for as long as somebody looks: its time says nothing."""
+    return isinstance(response, web.WebSocketResponse) or (
+        response is not None and response.content_type == "text/event-stream"
+    )

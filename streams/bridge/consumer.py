@@ -1,14 +1,9 @@
 """Faust's consumer on JetStream."""
 
 import asyncio
-import base64
-import json
 import logging
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import nats.js.errors
 from faust.transport import base
@@ -21,28 +16,26 @@ from mode.utils.times import Seconds
 
 from .conductor import Conductor
 from .connection import patiently
-from .delivered import DeliveredOffsets
-from .errors import BridgeError, Fenced, TopicMismatch
-from .inputs import Input
+from .dispatcher import Dispatcher
+from .errors import BridgeError, Fenced
+from .inputs import Input, to_input
 from .internals import (
-    Waiting,
     begin_recovery,
     forget_tables,
     guard_streams,
     keep_positions,
     keep_sets_in_memory,
-    own_share,
     recovered_to_end,
     restore_expiry,
 )
-from .layout import Place, decode_block, partition_for
+from .layout import Place, partition_for
 from .link import always
 from .membership import Member
 from .offsets import Offsets
 from .producer import Producer
-from .reader import Delivered, Reader
+from .reader import Reader
 from .refusals import STREAM_NOT_FOUND
-from .restore import Restorer
+from .sharing import share_out, take_share, wishes
 from .stores import check_partition
 from .topics import TopicInfo
 from .transactions import TransactionManager
@@ -53,11 +46,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CHECK_SECONDS: Final = 1.0
-LARGE_BYTES: Final = 4096
-"""Of larger records not only the number that waits in a stream's queue is bounded."""
-CROWDED_SECONDS: Final = 0.05
-YIELD_EVERY: Final = 64
-"""Records that are handed on before other tasks get a turn."""
 
 
 class Fetcher(base.Fetcher):
@@ -73,25 +61,6 @@ class Fetcher(base.Fetcher):
             await cast(Consumer, self.app.consumer).settle_for_good()
 
 
-class Subscription(NamedTuple):
-    """What a member wants to read, in the form that Faust's assignor takes."""
-
-    version: int
-    subscription: list[str]
-    user_data: bytes
-
-
-@dataclass
-class Cluster:
-    """What Faust's assignor wants to know of the broker: how many partitions a topic has."""
-
-    partitions: Mapping[str, int]
-
-    def partitions_for_topic(self, topic: str) -> set[int]:
-        """Return the numbers of a topic's partitions."""
-        return set(range(self.partitions.get(topic, 0)))
-
-
 class Consumer(faust_consumer.Consumer):
     """Reads the partitions that the group assigns to this worker, and commits what is done."""
 
@@ -100,19 +69,8 @@ class Consumer(faust_consumer.Consumer):
         self.link = transport.link
         self._assignment: set[TP] = set()
         self._subscribed: frozenset[str] = frozenset()
-        self._positions: dict[TP, int] = {}
-        self._readers: dict[TP, Reader] = {}
-        self._due: dict[TP, None] = {}
-        self._put_off_now: set[TP] = set()
-        self._delivered: defaultdict[TP, DeliveredOffsets] = defaultdict(DeliveredOffsets)
+        self._dispatcher = Dispatcher(self)
         self._highwaters: dict[TP, int] = {}
-        self._wakeup = asyncio.Event()
-        self._parked = False
-        """Whether everything that can be handed on has been."""
-        self._held_up: _HeldUp | None = None
-        self._must_commit = False
-        self._restorer = Restorer(self.app)
-        self._changelogs: frozenset[TP] = frozenset()
         self._linked = False
         self._frozen = False
         self._settling = asyncio.Lock()
@@ -158,7 +116,7 @@ class Consumer(faust_consumer.Consumer):
             if self._member is not None:
                 self.link.may_write = always
                 await self._member.stop()
-            await self._close_readers(list(self._readers))
+            await self._dispatcher.close()
         finally:
             self.link.on_reconnect.remove(self._reconnected)
             await self.link.release()
@@ -167,8 +125,7 @@ class Consumer(faust_consumer.Consumer):
         """Do nothing: `on_stop` closes."""
 
     def _reconnected(self) -> None:
-        for reader in self._readers.values():
-            reader.restart()
+        self._dispatcher.restart()
         if self._member is not None:
             self._member.reconnected()
 
@@ -179,11 +136,11 @@ class Consumer(faust_consumer.Consumer):
             now = self.loop.time()
             if self._member is not None:
                 self._member.check(now)
-            for tp, reader in list(self._readers.items()):
+            for tp, reader in list(self._dispatcher.readers.items()):
                 reader.check(now)
                 self._note_highwater(tp, reader)
                 if self.app.in_recovery and reader.caught_up and not reader.buffer:
-                    recovered_to_end(self.app, tp, self._positions[tp] - 1)
+                    recovered_to_end(self.app, tp, self._dispatcher.positions[tp] - 1)
 
     def _note_highwater(self, tp: TP, reader: Reader) -> None:
         highwater = max(self._highwaters.get(tp, 0), reader.highwater)
@@ -208,7 +165,7 @@ class Consumer(faust_consumer.Consumer):
         """Read without a group: a client's topics have one partition, and nobody commits."""
         for tp in {TP(name, 0) for name in names} - self._assignment:
             self._assignment.add(tp)
-            self._positions[tp] = await self._reset_position(tp)
+            self._dispatcher.positions[tp] = await self._reset_position(tp)
         await self.app.topics.on_client_only_start()
         self._open_readers()
 
@@ -239,45 +196,24 @@ class Consumer(faust_consumer.Consumer):
 
     def metadata(self) -> bytes:
         """Return what this worker wants to read (membership)."""
-        wishes = cast(Any, self.app.assignor).metadata(set(self._subscribed))
-        return json.dumps(
-            {
-                "topics": sorted(self._subscribed),
-                "partitions": {
-                    name: info.partitions
-                    for name, info in self.link.topics.items()
-                    if name in self._subscribed
-                },
-                "user_data": base64.b64encode(wishes.user_data).decode(),
-            }
-        ).encode()
+        partitions = {
+            name: info.partitions
+            for name, info in self.link.topics.items()
+            if name in self._subscribed
+        }
+        return wishes(self.app, self._subscribed, partitions)
 
     def assign(self, metadata: Mapping[str, bytes]) -> Mapping[str, bytes]:
         """Share out all partitions with Faust's own assignor (membership, as leader)."""
-        partitions: dict[str, int] = {}
-        wishes: dict[str, Subscription] = {}
-        for member, raw in metadata.items():
-            document = json.loads(raw)
-            for topic, count in document["partitions"].items():
-                if partitions.setdefault(topic, count) != count:
-                    raise TopicMismatch(
-                        f"topic {topic!r}: some workers know it with {count} partitions, others "
-                        f"with {partitions[topic]}; it was made anew, so restart all of them"
-                    )
-            wishes[member] = Subscription(
-                4, document["topics"], base64.b64decode(document["user_data"])
-            )
-        shares = cast(Any, self.app.assignor).assign(Cluster(partitions), wishes)
-        return {member: share.user_data for member, share in shares.items()}
+        return share_out(self.app, metadata)
 
     async def assigned(self, generation: int, assignment: bytes) -> None:
         """Claim the partitions of a new generation, then let Faust take them up (membership)."""
         if self.app.should_stop:
             return  # we are about to leave
-        share = own_share(self.app, assignment)
+        share = take_share(self.app, assignment)
         assigned = {TP(topic, number) for topic, numbers in share for number in numbers}
         assignor = cast(Any, self.app.assignor)
-        assignor.on_assignment(_Assignment(share, assignment))
         assert self.offsets is not None  # noqa: S101 - made together with the member
         await asyncio.gather(*(self.link.look_up_again(topic) for topic, _ in share))
         await self.offsets.claim(
@@ -298,7 +234,7 @@ class Consumer(faust_consumer.Consumer):
         if self._member is not None:
             self.link.may_write = self._member.holds_lease
         self._assignment = assigned
-        self._changelogs = frozenset(tp for tp in assigned if self._is_changelog_tp(tp))
+        self._dispatcher.changelogs = frozenset(filter(self._is_changelog_tp, assigned))
         self.app.consumer_generation_id = generation
         if not self.app.rebalancing:
             self.app.on_rebalance_start()
@@ -346,11 +282,9 @@ class Consumer(faust_consumer.Consumer):
             self.offsets.release()
         await super().on_partitions_revoked(revoked)
         self._assignment = set()
-        self._positions.clear()
-        self._delivered.clear()
         self._transactions.drop()
-        self._due.clear()
-        await self._close_readers(list(self._readers))
+        self._dispatcher.forget()
+        await self._dispatcher.close()
 
     def assignment(self) -> set[TP]:
         """Return the partitions that are ours, those of changelogs included."""
@@ -443,12 +377,10 @@ class Consumer(faust_consumer.Consumer):
         return 1
 
     async def _seek(self, partition: TP, offset: int) -> None:
-        await self._close_readers([partition])
-        self._delivered.pop(partition, None)
+        await self._dispatcher.move(partition, offset)
         self._transactions.forget(partition)
         self._acked.pop(partition, None)
         self._acked_index.pop(partition, None)
-        self._positions[partition] = max(offset, 1)
         self._open_readers()
 
     async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
@@ -464,26 +396,17 @@ class Consumer(faust_consumer.Consumer):
 
     async def position(self, tp: TP) -> int | None:
         """Return the offset that will be handed on next, or None before the first seek."""
-        return self._positions.get(tp)
+        return self._dispatcher.positions.get(tp)
 
     def highwater(self, tp: TP) -> int:
         """Return the offset after the last known record of a partition."""
-        reader = self._readers.get(tp)
+        reader = self._dispatcher.readers.get(tp)
         known = self._highwaters.get(tp, 0)
         return known if reader is None else max(known, reader.highwater)
 
     def lag(self) -> dict[TP, int]:
-        """Return how many records each partition that is read is behind.
-
-        Counted are those that are not committed: with the streams, in a reader, and at the
-        server, of which we know what it said with its last delivery. Offsets would not tell, as
-        they have gaps.
-        """
-        return {
-            tp: len(self._delivered.get(tp, ())) + len(reader.buffer) + reader.pending
-            for tp, reader in self._readers.items()
-            if not self._is_changelog_tp(tp)
-        }
+        """Return how many records each partition that is read is behind what is committed."""
+        return self._dispatcher.lag()
 
     async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
         """Return the offsets after the last records, as the streams' leaders know them.
@@ -601,7 +524,7 @@ class Consumer(faust_consumer.Consumer):
     def resume_flow(self) -> None:
         """Let records through."""
         super().resume_flow()
-        self._wakeup.set()
+        self._dispatcher.wake()
 
     def resume_partitions(self, tps: Iterable[TP]) -> None:
         """Read partitions again, from where they were."""
@@ -612,229 +535,51 @@ class Consumer(faust_consumer.Consumer):
         """Stop reading partitions; what was read ahead is dropped."""
         paused = set(tps)
         super().pause_partitions(paused)
-        readers = [self._readers.pop(tp) for tp in paused if tp in self._readers]
-        for tp in paused:
-            self._due.pop(tp, None)
-        for reader in readers:
-            self.add_future(reader.close())
+        self._dispatcher.close_soon(paused)
 
     def on_buffer_drop(self, tp: TP) -> None:
         """Hand on records of a partition again: its stream has caught up."""
         super().on_buffer_drop(tp)
-        self._due[tp] = None
-        self._wakeup.set()
+        self._dispatcher.ready(tp)
 
     def look_again(self) -> None:
         """Read what was not wanted so far: a stream has begun on a topic."""
         self._open_readers()
 
     def _open_readers(self) -> None:
-        """Read what is active and has a position: none has before the first seek."""
-        active = self._assignment if self.app.client_only else self._active_partitions
-        for tp in active:
-            position = self._positions.get(tp)
-            info = self.link.topics.get(tp.topic)
-            if position is None or info is None or not self._topics.read(tp.topic):
-                continue
-            if tp not in self._readers:
-                reader = Reader(
-                    self.link.client,
-                    info.stream,
-                    info.filter(tp.partition),
-                    position,
-                    partial(self._arrived, tp),
-                    identity=info.identity,
-                    on_gone=self.failed,
-                )
-                self._readers[tp] = reader
-                reader.open()
-            self._due[tp] = None
-        self._wakeup.set()
-
-    async def _close_readers(self, tps: Sequence[TP]) -> None:
-        readers = [self._readers.pop(tp) for tp in tps if tp in self._readers]
-        await asyncio.gather(*(reader.close() for reader in readers))
-
-    def _arrived(self, tp: TP) -> None:
-        if self._parked and self.flow_active and tp not in self._changelogs:
-            # Nothing waits before it: hand it on here, inside the read loop. Under load that
-            # saves a task's turn for every batch, and with little to do it is what latency is.
-            try:
-                self._held_up = self._hand_on_next(tp)
-            except Exception as exc:
-                self.failed(exc)
-            if self._held_up is None and not self._must_commit:
-                return
-            self._parked = False
-        self._due[tp] = None
-        self._wakeup.set()
+        self._dispatcher.read(
+            self._assignment if self.app.client_only else list(self._active_partitions)
+        )
 
     # -- handing on
 
     async def _drain_messages(self, fetcher: Any) -> None:
-        """Hand records to the streams as they arrive, turn by turn between partitions."""
-        try:
-            while not (self.should_stop or fetcher.should_stop):
-                if not self.flow_active:
-                    await self.can_resume_flow.wait()
-                self._wakeup.clear()
-                if self._held_up is None:
-                    self._held_up = self._hand_on_due()
-                if self._held_up is not None:
-                    held_up, self._held_up = self._held_up, None
-                    await self._wait_for(held_up)
-                elif self._must_commit:
-                    self._must_commit = False
-                    await self.commit()
-                elif self._due and self.flow_active:
-                    await asyncio.sleep(0)
-                else:
-                    await self._park()
-        except asyncio.CancelledError:
-            if not self.app.should_stop:
-                raise
-        except Exception as exc:
-            # Faust's fetcher would end without a word, and the worker would stand still.
-            logger.exception("handing on records failed")
-            await self.crash(exc)
+        """Hand records to the streams as they arrive (Faust's fetcher runs it)."""
+        await self._dispatcher.run(lambda: bool(self.should_stop or fetcher.should_stop))
 
-    async def _park(self) -> None:
-        """Wait for something that cannot be handed on at once."""
-        self._parked = True
-        try:
-            await self._wakeup.wait()
-        finally:
-            self._parked = False
-
-    def _hand_on_due(self) -> "_HeldUp | None":
-        """Go round the partitions that have records, one record each, for a limited number.
-
-        Returns the record that some stream has no room for, which must be waited for.
-        """
-        count = 0
-        due = self._due
-        while due and self.flow_active and count < YIELD_EVERY:
-            for tp in list(due):
-                if not self._has_more(tp):
-                    due.pop(tp, None)
-                    continue
-                held_up = self._hand_on_next(tp)
-                if held_up is not None:
-                    return held_up
-                count += 1
-                if not self.flow_active:
-                    break
-        return None
-
-    def _has_more(self, tp: TP) -> bool:
-        """Say whether a partition has a record to hand on; a changelog goes into its table."""
-        reader = self._readers.get(tp)
-        if reader is None or not self._is_active(tp):
-            return False
-        if tp in self._changelogs and self._restore(tp, reader):
-            return False
-        return bool(reader.buffer)
-
-    def _is_active(self, tp: TP) -> bool:
-        return tp in self._active_partitions or self.app.client_only
-
-    def _restore(self, tp: TP, reader: Reader) -> bool:
-        """Put all that has arrived of a changelog into its table, if that is what it is for."""
-        table = self._restorer.table(tp)
-        if table is None:
-            return False
-        records = reader.take_all()
-        if not records:
-            return True
-        if not self._restorer.apply(tp, table, records):
-            reader.put_back(*records)
-            return False
-        self._positions[tp] = records[-1].sequence + 1
-        return True
-
-    def _hand_on_next(self, tp: TP) -> "_HeldUp | None":
-        reader = self._readers.get(tp)
-        if reader is None or not self._is_active(tp):
-            return None
-        if reader.front > LARGE_BYTES and self._topics.crowded(tp, reader.front):
-            self._put_off(tp)
-            return None
-        record = reader.take()
-        if record is None:
-            return None
-        offset = record.sequence
-        message = self._to_message(tp, record)
-        self._positions[tp] = offset + 1
-        if self._topics.acks_enabled_for(tp.topic):
-            self._delivered[tp].add(offset)
-            if self.in_transaction:
-                self._transactions.begin(message)
-        waiting = self._topics.deliver(message)
-        if waiting is not None:
-            return _HeldUp(tp, reader, record, message, waiting)
-        self._handed_on(tp, message)
-        return None
-
-    def _put_off(self, tp: TP) -> None:
-        """Come back to a partition whose next record is large, and its stream busy with such."""
-        self._due.pop(tp, None)
-        if tp not in self._put_off_now:
-            self._put_off_now.add(tp)
-            self.loop.call_later(CROWDED_SECONDS, self._come_back, tp)
-
-    def _come_back(self, tp: TP) -> None:
-        self._put_off_now.discard(tp)
-        self._due[tp] = None
-        self._wakeup.set()
-
-    def _handed_on(self, tp: TP, message: Input) -> None:
+    def handed_on(self, message: Input) -> None:
+        """Take note that a record is with its streams; what none wanted counts as done."""
         unwanted = not message.refcount and not message.acked
-        if unwanted and self._topics.acks_enabled_for(tp.topic):
-            self._acked[tp].append(message.offset)
-            self._acked_index[tp].add(message.offset)
+        if unwanted and self._topics.acks_enabled_for(message.topic):
+            self._acked[message.tp].append(message.offset)
+            self._acked_index[message.tp].add(message.offset)
         if self._commit_every is not None and self._n_acked >= self._commit_every:
             self._n_acked = 0
-            self._must_commit = True
+            self._dispatcher.must_commit = True
 
-    async def _wait_for(self, held_up: "_HeldUp") -> None:
-        """Wait until a stream has room for a record, or take the record back."""
-        tp, reader, record, message, waiting = held_up
-        handing_on = asyncio.ensure_future(waiting.finish())
-        await self.wait_first(handing_on, self.suspend_flow.wait())
-        if handing_on.done() and not handing_on.cancelled():
-            handing_on.result()
-            self._handed_on(tp, message)
-            return
-        self._delivered[tp].take_back(record.sequence)
-        if self.in_transaction:
-            self._transactions.take_back(message)
-        if self._readers.get(tp) is reader:
-            self._positions[tp] = record.sequence
-            reader.put_back(record)
+    def is_active(self, tp: TP) -> bool:
+        """Say whether a partition's records may be handed on now."""
+        return tp in self._active_partitions or self.app.client_only
 
-    def _to_message(self, tp: TP, record: Delivered) -> Input:
-        content = decode_block(record.header, record.payload)
-        own_time = content.timestamp
-        return Input(
-            tp.topic,
-            tp.partition,
-            record.sequence,
-            record.time if own_time is None else own_time,
-            1 if own_time is None else 0,  # as in Kafka: 0 is the sender's time, 1 the log's
-            content.headers,
-            content.key,
-            content.value,
-            None,
-            tp=tp,
-            generation_id=self.app.consumer_generation_id,
-        )
+    def _to_message(self, tp: TP, record: Any) -> Input:
+        return to_input(tp, record, self.app.consumer_generation_id)
 
     async def _getmany(
         self, active_partitions: set[TP] | None, timeout: float
     ) -> Mapping[TP, list[Any]]:
         """Return what has arrived, for callers other than our own loop."""
         records: dict[TP, list[Any]] = {}
-        for tp, reader in self._readers.items():
+        for tp, reader in self._dispatcher.readers.items():
             if active_partitions is None or tp in active_partitions:
                 while record := reader.take():
                     records.setdefault(tp, []).append(record)
@@ -884,7 +629,8 @@ class Consumer(faust_consumer.Consumer):
             return None
         with ack_lock:
             acknowledged = self._acked_index[tp]
-            offset = self._delivered[tp].committable(acknowledged, self._committed_offset[tp])
+            delivered = self._dispatcher.delivered[tp]
+            offset = delivered.committable(acknowledged, self._committed_offset[tp])
             if offset is not None:
                 acknowledged -= {done for done in acknowledged if done < offset}
             self._acked[tp].clear()
@@ -907,20 +653,3 @@ class Consumer(faust_consumer.Consumer):
         """Take note that another member has one of our partitions by now."""
         if self._member is not None and self.generation is not None:
             self._member.fenced()
-
-
-class _Assignment(NamedTuple):
-    """What Faust's assignor takes as its own share."""
-
-    assignment: Sequence[tuple[str, list[int]]]
-    user_data: bytes
-
-
-class _HeldUp(NamedTuple):
-    """A record on its way to streams that have no room for it."""
-
-    tp: TP
-    reader: Reader
-    record: Delivered
-    message: Input
-    waiting: Waiting

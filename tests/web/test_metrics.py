@@ -73,6 +73,27 @@ async def test_sockets_and_turns_are_those_of_this_moment(
     await until(nobody)
 
 
+async def test_pages_that_are_told_of_news_count_while_they_are_open(
+    client: Web, settings: Settings, responder: Responder
+) -> None:
+    _, answer = await client.chat("hello")
+    live = f"/api/streams/conversation/{answer['session_id']}/live"
+    async with client.http.get(live, headers=bearer(settings)) as stream:
+        await stream.content.readline()
+        assert read(await scrape(client, settings), "mesh_event_streams") == 1
+
+    async def ended() -> bool:
+        return read(await scrape(client, settings), "mesh_event_streams") == 0
+
+    await until(ended)
+    series = await scrape(client, settings)
+    place = {"method": "GET", "route": "/api/streams/conversation/{session}/live"}
+    # 499 where the server notices that the page has left before it writes to it.
+    counts = (read(series, "mesh_http_requests_total", status=s, **place) for s in ("200", "499"))
+    assert sum(count or 0 for count in counts) == 1
+    assert read(series, "mesh_http_request_seconds_count", **place) is None
+
+
 async def test_prometheus_may_ask_for_openmetrics(client: Web, settings: Settings) -> None:
     accept = "application/openmetrics-text; version=1.0.0"
     series = await scrape(client, settings, accept)

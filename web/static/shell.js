@@ -89,7 +89,8 @@ function link([title, path]) {
 
 /** Whether this is a topic's own page, `/streams/<topic>`. */
 function isTopic() {
-  const other = PAGES.some(([, path]) => path !== "/" && path !== "/streams" && location.pathname.startsWith(path));
+  const here = `${location.pathname}/`;
+  const other = PAGES.some(([, path]) => path !== "/" && path !== "/streams" && here.startsWith(`${path}/`));
   return location.pathname.startsWith("/streams/") && !other;
 }
 

@@ -7,9 +7,16 @@ from typing import Any
 
 from nats.aio.client import Client
 
-from streams.bridge.bucket import Bucket
+from streams.bridge.bucket import Bucket, SharedBucket
 from streams.bridge.connection import connect, parse_url
-from streams.bridge.layout import MESSAGE_ID, encode_headers, partition_for, subject
+from streams.bridge.layout import (
+    MESSAGE_ID,
+    encode_headers,
+    offsets_base,
+    partition_for,
+    shared_stream,
+    subject,
+)
 from streams.bridge.publisher import Publisher
 from streams.bridge.records import Record, decode
 from streams.bridge.topics import TopicSpec, declare, describe, lookup
@@ -54,7 +61,11 @@ class Feed:
 
     async def committed(self) -> bool:
         """Say whether the chain has committed an offset of every partition of its first topic."""
-        bucket = Bucket(self.client, f"{self.prefix}-groups")
+        if self.exact:
+            stream, base = shared_stream(self.prefix), offsets_base(self.prefix)
+            bucket: Bucket = SharedBucket(self.client, stream, base)
+        else:
+            bucket = Bucket(self.client, f"{self.prefix}-groups")
         keys = [f"offset.chain.first.{number}" for number in range(PARTITIONS)]
         entries = [await bucket.get(key) for key in keys]
         return all(

@@ -201,7 +201,7 @@ async def test_a_full_stream_buffer_holds_back_and_loses_nothing(new_app: NewApp
         for number in range(2000):
             await topic.send(key=str(number), value=number)
         await app.producer.flush()
-        held: int = sum(len(reader.buffer) for reader in app.consumer._readers.values())
+        held: int = sum(len(reader.buffer) for reader in app.consumer._dispatcher.readers.values())
         assert held <= 4 * 300
         gate.set()
         await until(lambda: len(got) == 2000)

@@ -276,7 +276,7 @@ async def test_streams_begin_with_nothing_while_they_must_not(
     async with running(app):
         guard_streams(app, lambda: allowed)
         await topic.send(value=1)
-        await until(lambda: app.consumer._positions.get(TP("in", 0)) == 2, "handed on")
+        await until(lambda: app.consumer._dispatcher.positions.get(TP("in", 0)) == 2, "handed on")
         await asyncio.sleep(0.1)
         allowed = True
         await topic.send(value=2)
