@@ -20,9 +20,10 @@ from streams.bridge import direct
 from streams.bridge.layout import escape
 from streams.dead_letters import ORIGIN
 from streams.errors import GatewayUnavailable
-from streams.inspection.broker import Client, answering
+from streams.inspection.broker import Client
 from streams.inspection.conversation import CUSTOMER
 from streams.inspection.overview import RATE_SECONDS, Overview, TopicView
+from streams.post import reaching
 from streams.reply import Progress
 from streams.settings import Settings
 from streams.topics import DEAD_LETTERS, JOURNAL, MAILBOXES, REPLIES, actor_name
@@ -131,7 +132,7 @@ class MeshObserver:
     async def look(self, overview: Overview) -> MeshView:
         """Return the graph, with the counts of `overview`. GatewayUnavailable without a broker."""
         counted = {topic.name: topic for topic in overview.topics}
-        with answering():
+        with reaching("the mesh cannot be looked at"):
             for found in await self._news(counted.get(JOURNAL), FIRST, MOST):
                 try:
                     traced = _Traced.model_validate_json(found.record.value or b"")
@@ -281,7 +282,7 @@ async def next_session(client: Client, prefix: str) -> str:
 
     GatewayUnavailable without a broker.
     """
-    with answering():
+    with reaching("nobody can be followed"):
         subscription = await client.subscribe(f"{prefix}.progress.*")
         try:
             async for message in subscription.messages:
