@@ -91,7 +91,7 @@ class Redrive:
     arrived: bool  # False: it was begun, and nobody knows whether the message is on its way
 
 
-Became = Literal["unknown", "under way", "buried again"] | State
+Became = Literal["unknown", "under way", "buried again", "set aside"] | State
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,12 @@ class Fate:
     became: Became | None = None
     again: int | None = None  # the letter that it became, if it was buried again
     last_entry: int = 0  # the offset of the last thing that the audit says of it
+    aside: Entry | None = None  # who set it aside last, and why, if nothing was done since
+
+    @property
+    def open(self) -> bool:
+        """Say whether nobody has done anything about the letter."""
+        return self.became is None
 
 
 class Wanted(BaseModel):
@@ -192,7 +198,7 @@ async def fates(client: Client, settings: Settings, letters: Iterable[Letter]) -
     buried = await _buried_again(client, settings, min(begun)) if begun else {}
     return await asyncio.gather(
         *(
-            _fate(client, settings, letter, done, each[-1].offset if each else 0, buried)
+            _fate(client, settings, letter, done, each, buried)
             for letter, done, each in zip(letters, redrives, told, strict=True)
         )
     )
@@ -232,6 +238,20 @@ def edited(letter: Letter, message: Message) -> list[str]:
     old = letter.message.model_dump(mode="json", exclude=ours)
     new = message.model_dump(mode="json", exclude=ours)
     return _differences(old, new)
+
+
+async def set_aside(
+    client: Client, settings: Settings, operator: str, offset: int, note: str
+) -> None:
+    """Say of a letter that nothing is to be done about it, and why; it stays, and may be redriven.
+
+    NoLetter, GatewayUnavailable.
+    """
+    letter = await read(client, settings, offset)
+    entry = Entry(
+        operator=operator, action="set aside", target=letter.target, detail={"note": note}
+    )
+    await append(client, settings, entry)
 
 
 async def redrive(
@@ -409,9 +429,13 @@ async def _fate(
     settings: Settings,
     letter: Letter,
     done: list[Redrive],
-    last_entry: int,
+    told: list[Entry],
     buried: dict[tuple[int, int], int],
 ) -> Fate:
+    last_entry = told[-1].offset if told else 0
+    acted = [each for each in told if each.action in ("redrive", "set aside")]
+    if acted and acted[-1].action == "set aside":
+        return Fate(done, "set aside", None, last_entry, acted[-1])
     if not done:
         return Fate(last_entry=last_entry)
     latest = done[-1]
@@ -464,5 +488,12 @@ def as_json(letter: Letter, fate: Fate) -> Json:
             for each in fate.redrives
         ],
         "became": fate.became,
+        "aside": None
+        if fate.aside is None
+        else {
+            "operator": fate.aside.operator,
+            "at": fate.aside.at.isoformat(),
+            "note": fate.aside.detail["note"],
+        },
         "again": fate.again,
     }

@@ -14,8 +14,6 @@ from streams.masking import mask, mask_text
 
 PREVIEW: Final = 160
 """Characters of a record's content that a list of records shows."""
-HEX_BYTES: Final = 4096
-"""Bytes that are shown in hexadecimal; the raw bytes are there whole."""
 
 Form = Literal["json", "bytes", "null"]
 
@@ -35,7 +33,6 @@ class RecordView(BaseModel):
     form: Form = Field(description="null: a tombstone, which deletes the key.")
     value: Any = Field(None, description="The JSON value, if `form` is json.")
     text: str | None = Field(None, description="The bytes as text, if `form` is bytes.")
-    hex: str | None = Field(None, description="The first bytes in hexadecimal; only unmasked.")
     raw: str | None = Field(None, description="All bytes, in base64; only unmasked.")
     masked: bool = True
 
@@ -88,7 +85,6 @@ def _add_content(shown: RecordView, data: bytes) -> None:
     except (ValueError, RecursionError):
         shown.form = "bytes"
         shown.text = _readable(data)
-        shown.hex = data[:HEX_BYTES].hex(" ")
 
 
 def _masked(shown: RecordView) -> RecordView:
@@ -97,7 +93,6 @@ def _masked(shown: RecordView) -> RecordView:
     shown.message_id = None if shown.message_id is None else mask_text(shown.message_id)
     shown.value = mask(shown.value)
     shown.text = None if shown.text is None else mask_text(shown.text)
-    shown.hex = None
     return shown
 
 

@@ -15,9 +15,9 @@ from nats.aio.client import Client
 from streams.bridge import direct
 from streams.bridge.direct import Found
 from streams.bridge.topics import TopicInfo
-from streams.inspection.broker import answering
 from streams.inspection.record import RecordView
 from streams.inspection.scan import Filter, find_topic
+from streams.post import reaching
 
 LOOK_SECONDS: Final = 0.25
 AT_ONCE: Final = 40
@@ -45,7 +45,7 @@ async def tail(
     NoSuchTopic, or GatewayUnavailable if the broker does not answer.
     """
     info = await find_topic(client, prefix, topic)
-    with answering():
+    with reaching("the topic cannot be followed"):
         follower = _Follower(client, info, wanted.subjects(info))
         await follower.start()
         yield News([], 0, 0)

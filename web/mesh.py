@@ -1,0 +1,78 @@
+"""The mesh as a live graph, and one conversation followed through it as it hops."""
+
+import asyncio
+import time
+from typing import Final
+
+from aiohttp import web
+
+from streams.gateway import Gateway
+from streams.inspection.mesh import MeshObserver, MeshView, next_session
+from streams.inspection.overview import Overview
+from streams.reply import Progress
+from web.events import events
+from web.inputs import session_id
+from web.lookout import FRESH, LOOKOUT
+from web.operator import operator, operator_page
+from web.room import ROOM
+
+
+class Watch:
+    """Looks at the mesh at most once a second, however many pages are open."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._lock = asyncio.Lock()
+        self._observer: MeshObserver | None = None
+        self._seen: tuple[float, MeshView] | None = None
+
+    async def look(self, overview: Overview) -> MeshView:
+        """Return the graph; GatewayUnavailable while the broker is away."""
+        async with self._lock:
+            if self._seen is None or time.monotonic() - self._seen[0] >= FRESH:
+                if self._observer is None:
+                    self._observer = MeshObserver(self._gateway.client, self._gateway.settings)
+                self._seen = time.monotonic(), await self._observer.look(overview)
+            return self._seen[1]
+
+
+WATCH: Final = web.AppKey("mesh_watch", Watch)
+
+
+def setup(app: web.Application) -> None:
+    """Offer the page and its API."""
+    app[WATCH] = Watch(app[ROOM].gateway)
+    app.router.add_get("/streams/mesh", operator_page("mesh.html"))
+    app.router.add_get("/api/streams/mesh", graph)
+    app.router.add_get("/api/streams/mesh/live", follow)
+
+
+async def graph(request: web.Request) -> web.Response:
+    """`GET /api/streams/mesh`: actors and the ways between them, with rates, times and lag."""
+    operator(request)
+    seen = await request.app[WATCH].look(await request.app[LOOKOUT].look())
+    return web.json_response(text=seen.model_dump_json())
+
+
+async def follow(request: web.Request) -> web.StreamResponse:
+    """`GET /api/streams/mesh/live?session=`: a session's hops as events.
+
+    Without a session: that of the next turn that begins. `session` names it, `progress` says that
+    an actor has begun to work, `reply` that a turn has ended.
+    """
+    operator(request)
+    gateway = request.app[ROOM].gateway
+    asked = request.query.get("session")
+    session = None if asked is None else session_id(asked)
+    async with events(request) as page:
+        if session is None:
+            client, prefix = gateway.client, gateway.settings.prefix
+            session = await page.wait(next_session(client, prefix))
+        async with gateway.listen(session) as listener:
+            await page.send("session", {"session_id": session})
+            while True:
+                heard = await page.wait(anext(listener))
+                kind = "progress" if isinstance(heard, Progress) else "reply"
+                told = {"message_id", "actor", "hop", "state"}
+                await page.send(kind, heard.model_dump(mode="json", include=told))
+    return page.response
