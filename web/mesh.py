@@ -2,15 +2,16 @@
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
 from typing import Final
 
 from aiohttp import web
 
 from streams.gateway import Gateway
-from streams.inspection.mesh import MeshObserver, MeshView, next_session
+from streams.inspection.mesh import MeshObserver, MeshView, next_turn
 from streams.inspection.overview import Overview
-from streams.reply import Progress
-from web.events import events
+from streams.reply import Progress, Reply
+from web.events import Events, events
 from web.inputs import session_id
 from web.lookout import FRESH, LOOKOUT
 from web.operator import operator, operator_page
@@ -64,15 +65,25 @@ async def follow(request: web.Request) -> web.StreamResponse:
     gateway = request.app[ROOM].gateway
     asked = request.query.get("session")
     session = None if asked is None else session_id(asked)
-    async with events(request) as page:
+    begun: list[Progress] = []
+    async with events(request) as page, AsyncExitStack() as stack:
         if session is None:
-            client, prefix = gateway.client, gateway.settings.prefix
-            session = await page.wait(next_session(client, prefix))
-        async with gateway.listen(session) as listener:
-            await page.send("session", {"session_id": session})
-            while True:
-                heard = await page.wait(anext(listener))
-                kind = "progress" if isinstance(heard, Progress) else "reply"
-                told = {"message_id", "actor", "hop", "state"}
-                await page.send(kind, heard.model_dump(mode="json", include=told))
+            async with next_turn(gateway.client, gateway.settings.prefix) as turn:
+                session, begun = await page.wait(turn.session()), turn.progress
+                listener = await stack.enter_async_context(gateway.listen(session))
+        else:
+            listener = await stack.enter_async_context(gateway.listen(session))
+        await page.send("session", {"session_id": session})
+        for heard in begun:
+            await _tell(page, heard)
+        known = {(heard.message_id, heard.hop) for heard in begun}
+        while True:
+            news = await page.wait(anext(listener))
+            if isinstance(news, Reply) or (news.message_id, news.hop) not in known:
+                await _tell(page, news)
     return page.response
+
+
+async def _tell(page: Events, news: Progress | Reply) -> None:
+    told = {"message_id", "actor", "hop", "state"}
+    await page.send(news.type, news.model_dump(mode="json", include=told))

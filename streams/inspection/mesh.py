@@ -6,20 +6,22 @@ that have ended: of these the newest are read from the journal, so many a look a
 costs the same however much the mesh does, and nothing is read while nobody looks.
 """
 
+import asyncio
 import math
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
 
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
 from pydantic import BaseModel, ValidationError
 
 from streams.bridge import direct
 from streams.bridge.layout import escape
 from streams.dead_letters import ORIGIN
-from streams.errors import GatewayUnavailable
 from streams.inspection.broker import Client
 from streams.inspection.conversation import CUSTOMER
 from streams.inspection.overview import RATE_SECONDS, Overview, TopicView
@@ -277,19 +279,42 @@ def _times(values: Iterable[float | None]) -> Times | None:
     return Times(p50=ordered[last // 2], p95=ordered[math.ceil(last * 0.95)])
 
 
-async def next_session(client: Client, prefix: str) -> str:
-    """Return the session of the next turn that any actor begins with, however long that takes.
+class NextTurn:
+    """The next turn that begins, whoever's it is, and what is heard of its session from then on."""
+
+    def __init__(self) -> None:
+        self.progress: list[Progress] = []
+        self._begun = asyncio.Event()
+
+    async def session(self) -> str:
+        """Return the session of that turn, however long it takes until there is one."""
+        await self._begun.wait()
+        return self.progress[0].session_id
+
+    async def _on_progress(self, message: Msg) -> None:
+        with suppress(ValidationError):
+            heard = Progress.model_validate_json(message.data)
+            if self._begun.is_set():
+                if heard.session_id == self.progress[0].session_id:
+                    self.progress.append(heard)
+            elif heard.hop == 0:
+                self.progress.append(heard)
+                self._begun.set()
+
+
+@asynccontextmanager
+async def next_turn(client: Client, prefix: str) -> AsyncIterator[NextTurn]:
+    """Listen to all that is begun. Once entered, no turn that begins is missed.
 
     GatewayUnavailable without a broker.
     """
+    turn = NextTurn()
     with reaching("nobody can be followed"):
-        subscription = await client.subscribe(f"{prefix}.progress.*")
-        try:
-            async for message in subscription.messages:
-                with suppress(ValidationError):
-                    begun = Progress.model_validate_json(message.data)
-                    if begun.hop == 0:
-                        return begun.session_id
-        finally:
-            await subscription.unsubscribe()
-    raise GatewayUnavailable("the connection was closed")
+        subscription = await client.subscribe(f"{prefix}.progress.*", cb=turn._on_progress)
+        await client.flush()
+    try:
+        yield turn
+    finally:
+        if not client.is_closed:
+            with suppress(NatsError):
+                await subscription.unsubscribe()

@@ -23,7 +23,7 @@ const STANDS = {
 
 // "Along" is the way's direction, "across" the other one: on a wide screen the way runs to the
 // right, on a narrow one downwards.
-const WIDE = { along: 148, box: [108, 86], first: [62, 206], lanes: 196, bend: [26, 16], straight: [0, -8] };
+const WIDE = { along: 148, box: [108, 86], first: [62, 240], lanes: 182, bend: [26, 22], straight: [0, -8] };
 const TALL = { along: 128, box: [128, 86], first: [52, 134], lanes: 152, bend: [16, 7], straight: [8, 4] };
 
 /** A rate as people read it. */
@@ -74,6 +74,7 @@ export class Graph {
       svg("defs", {}, ...["step", "retry", "failure"].map(tip)),
       ...[...this.edges.values()].map((edge) => edge.group),
       ...[...this.nodes.values()].map((node) => node.group),
+      svg("g", { class: "labels", "aria-hidden": "true" }, ...[...this.edges.values()].map((edge) => edge.label)),
       (this.dot = svg("circle", { class: "dot", r: 7, visibility: "hidden" })),
     );
     this.box.replaceChildren(picture);
@@ -152,7 +153,7 @@ export class Graph {
     const { path, middle, anchor, short } = this.way(edge, measure);
     const line = svg("path", { class: "line", d: path, "marker-end": `url(#tip-${edge.kind})` });
     const label = svg("text", { class: "label", x: middle[0], y: middle[1], "text-anchor": anchor });
-    const group = this.button("edge", edgeKey(edge), svg("path", { class: "hit", d: path }), line, label);
+    const group = this.button("edge", edgeKey(edge), svg("path", { class: "hit", d: path }), line);
     group.dataset.kind = edge.kind;
     return { group, line, label, short };
   }
@@ -164,6 +165,7 @@ export class Graph {
     label.textContent = short ? told.replace("/min", "") : told;
     line.setAttribute("stroke-width", (1.3 + Math.min(4, Math.log2(1 + edge.per_minute) * 0.55)).toFixed(2));
     group.classList.toggle("busy", edge.per_minute >= 0.05);
+    label.classList.toggle("busy", edge.per_minute >= 0.05);
     const kinds = { step: "", retry: ", tries again", failure: ", after failures" };
     group.setAttribute("aria-label", `${words(edge.source)} to ${words(edge.target)}${kinds[edge.kind]}: ${told || "nothing in the last minute"}`);
   }
@@ -181,7 +183,7 @@ export class Graph {
     const labelled = (made, shift = [0, -5]) => {
       const [x, y] = made.middle;
       return this.tall
-        ? { ...made, middle: [x + (shift[2] ?? 6), y + 4], anchor: shift[3] ?? "start" }
+        ? { ...made, middle: [x + (shift[2] ?? 6), y + 4], anchor: shift[2] === 0 ? "middle" : "start" }
         : { ...made, middle: [x + shift[0], y + shift[1]], anchor: "middle" };
     };
     const span = (to.along - from.along) / measure.along;
@@ -194,11 +196,11 @@ export class Graph {
         const way = span >= 0 ? 1 : -1;
         const end = Math.abs(span) < 0.6 ? [to.along, to.across - side - 4] : [to.along - way * (half + 4), to.across];
         const bend = Math.abs(span) < 0.6 ? [to.along, from.across + side + 40] : [from.along, to.across];
-        return labelled(curve([from.along, from.across + side], bend, bend, end), [0, 14]);
+        return labelled(curve([from.along, from.across + side], bend, bend, end), [-26, 12]);
       }
       const way = span >= 0 ? 1 : -1;
       const bend = [to.along, from.across];
-      return labelled(curve([from.along + way * half, from.across], bend, bend, [to.along, to.across + side + 4]), [0, 14]);
+      return labelled(curve([from.along + way * half, from.across], bend, bend, [to.along, to.across + side + 4]), [-26, -8]);
     }
     if (span > 0 && span < 1.5) {
       const [a, b] = [from.along + half, to.along - half - 4];
@@ -215,7 +217,7 @@ export class Graph {
     const way = Math.sign(span);
     const [a, b] = [from.along + (home ? 24 : way * 14), to.along - (home ? 0 : way * 14)];
     const made = curve([a, start], [a + way * 10, start + up * high], [b - way * 10, start + up * high], [b, start + up * 4]);
-    return labelled(made, up < 0 ? [0, -6] : [0, 15, 6, "start"]);
+    return labelled(made, up < 0 ? [0, -6, home ? 6 : 0] : [0, 15]);
   }
 
   /** Mark the actor that has a message in hand now; null for none. */

@@ -14,7 +14,7 @@ from streams.inspection.mesh import (
     MeshObserver,
     MeshView,
     is_behind,
-    next_session,
+    next_turn,
 )
 from streams.inspection.overview import Observer
 from streams.settings import Settings
@@ -136,11 +136,16 @@ async def test_what_counts_as_behind(lag: int, last_minute: int, behind: bool) -
     assert is_behind(lag, last_minute) is behind
 
 
-async def test_the_next_session_that_begins_is_heard_of(stage: Stage) -> None:
-    listening = asyncio.ensure_future(next_session(stage.client, stage.settings.prefix))
-    while not listening.done():
+async def test_the_next_turn_is_heard_of_from_its_first_hop_on(stage: Stage) -> None:
+    async with next_turn(stage.client, stage.settings.prefix) as turn:
         session = await stage.play("hello")
-    assert await listening == session
+        await stage.play("somebody else")
+        assert await turn.session() == session
+    assert [progress.actor for progress in turn.progress][:2] == [
+        "conversation",
+        "sentiment_analyzer",
+    ]
+    assert {progress.session_id for progress in turn.progress} == {session}
 
 
 async def test_without_topics_there_is_no_graph(stage: Stage) -> None:
