@@ -43,6 +43,7 @@ from tables.cache import Cache
 from tables.history import HistoryProjection
 from tables.sessions import Sessions
 from web import create_web
+from web.terminal.audit import audit_command
 from web.terminal.browse import browse, tail
 from web.terminal.conversation import conversation as conversation_command
 from web.terminal.dead_letters import deadletters
@@ -201,6 +202,7 @@ cli.add_command(browse)
 cli.add_command(tail)
 cli.add_command(conversation_command)
 cli.add_command(deadletters)
+cli.add_command(audit_command)
 cli.add_command(publish_command)
 
 

@@ -10,10 +10,19 @@ from pydantic_core import ErrorDetails
 
 from streams.errors import MeshError
 from streams.message import ID_PATTERN, Message
-from streams.slip import HOP_LIMIT, RouteSlip
+from streams.slip import (
+    DECISION_ROUTER,
+    ESCALATION_ROUTER,
+    HOP_LIMIT,
+    RESPONSE_AGGREGATOR,
+    RouteSlip,
+)
 from streams.topics import MAILBOXES, actor_name
 
 Path = Sequence[int | str]
+
+#: The mailboxes that close a turn or send it where it is closed.
+_CLOSING: Final = (DECISION_ROUTER, ESCALATION_ROUTER, RESPONSE_AGGREGATOR)
 
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _DECODER: Final = json.JSONDecoder()
@@ -81,6 +90,14 @@ def route_problems(slip: RouteSlip) -> list[tuple[Path, str]]:
             )
         )
     return problems
+
+
+def is_answered(slip: RouteSlip) -> bool:
+    """Say whether the route ends where a turn is closed: on another nobody gets a reply.
+
+    A session that such a turn has entered lets the next one in only after a long while.
+    """
+    return bool(slip.steps) and slip.steps[-1] in _CLOSING
 
 
 def mailbox(name: str) -> str:

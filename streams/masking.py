@@ -38,6 +38,9 @@ _EMAIL: Final = re.compile(
     r"(?<!\w)([\w+])[\w.+'%-]{0,127}?((?:@|%40)(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24})"
 )
 
+_DIGIT: Final = re.compile(r"\d")
+#: Seven digits, as the shortest phone number has them; not a part of an id, nor a date.
+_LONG_NUMBER: Final = re.compile(r"(?<![\d#W])\(?(?!\d{4}-\d\d-\d\d(?!\d))\d(?:[ ().-]{0,2}\d){6}")
 # A bare run of digits is a phone number only where a word says so.
 _PHONE: Final = re.compile(
     r"(?<![\w+/=.])\+\d(?:[ ().-]{0,2}\d){7,14}(?![\w+/=-])"
@@ -66,18 +69,17 @@ _NO_STREET_WORD: Final = (
 )
 _HOUSE: Final = r"(?<![\w#$€£.,/:-])\d{1,5}[a-zA-Z]?,? +"
 _UNIT: Final = r"(?:,? +(?:apt|apartment|flat|suite|ste|unit|floor|#)\.? *#?[\w-]{1,6}\b)?"
-_ADDRESSES: Final = (
-    re.compile(
-        rf"{_HOUSE}(?:[A-Z][\w'\u2019.-]{{0,30}} +){{1,4}}({_STREET})\b\.?(?i:{_UNIT})",
-    ),
-    re.compile(
-        rf"{_HOUSE}(?:(?!{_NO_STREET_WORD}\b)"
-        rf"[a-z][\w'\u2019.-]{{0,30}} +){{1,2}}({_STREET_SURE})\b{_UNIT}",
-        re.IGNORECASE,
-    ),
-    re.compile(
-        r"\b[A-ZÄÖÜ][\w-]{1,30}(stra(?:ß|ss)e|str\.|weg|gasse|platz|allee) +\d{1,4} ?[a-z]?\b"
-    ),
+_ADDRESS: Final = re.compile(
+    rf"{_HOUSE}(?:(?:[A-Z][\w'\u2019.-]{{0,30}}|\d{{1,3}}(?:st|nd|rd|th)) +){{1,4}}({_STREET})\b\.?"
+    rf"(?i:{_UNIT})"
+)
+_ADDRESS_IN_SMALL_LETTERS: Final = re.compile(
+    rf"{_HOUSE}(?:(?!{_NO_STREET_WORD}\b)"
+    rf"[a-z][\w'\u2019.-]{{0,30}} +){{1,2}}({_STREET_SURE})\b{_UNIT}",
+    re.IGNORECASE,
+)
+_ADDRESS_AND_THEN_HOUSE: Final = re.compile(
+    r"\b[A-ZÄÖÜ][\w-]{1,30}(stra(?:ß|ss)e|str\.|weg|gasse|platz|allee) +\d{1,4} ?[a-z]?\b"
 )
 _UNIT_ALONE: Final = re.compile(r"(?i)\b(apt\.?|apartment|p\.? ?o\.? box) *#?\d{1,6}[a-z]?\b")
 _STATES: Final = (
@@ -89,9 +91,28 @@ _TOWN: Final = re.compile(
     rf"(, (?:{_STATES}),? )(\d{{2}})\d{{3}}"
     r"(?:-\d{4})?(?![\w-])"
 )
+#: Behind a street nobody takes a state and five digits for anything else: no comma is needed.
+_TOWN_AFTER_STREET: Final = re.compile(
+    rf"({HIDDEN} \w+[.,]?\s+)([A-Z])[\w'\u2019.-]{{1,30}}(?: [A-Z][\w'\u2019.-]{{1,30}}){{0,2}}"
+    rf"(,? (?:{_STATES}),? )(\d{{2}})\d{{3}}(?:-\d{{4}})?(?![\w-])"
+)
 _ZIP: Final = re.compile(
     r"(?i)\b((?:zip|post(?:al)?)(?:[ _-]?code)?(?: is|:|=)? ?)"
     r"(?=[a-z0-9]{0,3}\d)([a-z0-9]{2})[a-z0-9]{1,3}(?:[ -][a-z0-9]{3,4})?\b"
+)
+
+#: Searching for a word first is much faster than searching for what stands around it.
+_AROUND_WORDS: Final = (
+    (_CODE, rf"\1\2{HIDDEN}", ("cvv", "cvc", "code")),
+    (_ADDRESS_IN_SMALL_LETTERS, rf"{HIDDEN} \1", _STREET_SURE.split("|")),
+    (
+        _ADDRESS_AND_THEN_HOUSE,
+        rf"{HIDDEN} \1",
+        ("straße", "strasse", "str.", "weg", "gasse", "platz", "allee"),
+    ),
+    (_UNIT_ALONE, rf"\1 {HIDDEN}", ("apt", "apartment", "box")),
+    (_TOWN, rf"\1{HIDDEN}\2\3{HIDDEN}", (", ",)),
+    (_ZIP, rf"\1\2{HIDDEN}", ("zip", "post")),
 )
 
 
@@ -117,17 +138,23 @@ def _mask_long(text: str) -> str:
         masked = mask(inner)
         # Unless something was masked the text stays as it was written.
         return text if masked == inner else json.dumps(masked, ensure_ascii=False)
-    text = _QUOTED_FIELD.sub(_quoted_field, mask_emails(text))
-    if not any(char.isdigit() for char in text):
+    text = mask_emails(text)
+    if '"' in text:
+        text = _QUOTED_FIELD.sub(_quoted_field, text)
+    if _DIGIT.search(text) is None:
         return text
-    text = mask_cards(text)
-    text = _PHONE_AFTER_WORD.sub(lambda found: found[1] + _phone(found[2]), text)
-    text = _PHONE.sub(_found_phone, text)
-    for pattern in _ADDRESSES:
-        text = pattern.sub(rf"{HIDDEN} \1", text)
-    text = _UNIT_ALONE.sub(rf"\1 {HIDDEN}", text)
-    text = _TOWN.sub(rf"\1{HIDDEN}\2\3{HIDDEN}", text)
-    return _ZIP.sub(rf"\1\2{HIDDEN}", text)
+    if _LONG_NUMBER.search(text):
+        text = _CARD.sub(_card, text)
+        text = _PHONE_AFTER_WORD.sub(lambda found: found[1] + _phone(found[2]), text)
+        text = _PHONE.sub(_found_phone, text)
+    text = _ADDRESS.sub(rf"{HIDDEN} \1", text)
+    words = text.lower()
+    for pattern, masked, hints in _AROUND_WORDS:
+        if any(hint in words for hint in hints):
+            text = pattern.sub(masked, text)
+    if HIDDEN in text:
+        text = _TOWN_AFTER_STREET.sub(rf"\1\2{HIDDEN}\3\4{HIDDEN}", text)
+    return text
 
 
 # What is short comes again and again: ids, times, names of states.
@@ -146,13 +173,11 @@ def mask(value: Any) -> Any:
 def _mask(value: Any, text: Callable[[str], str], depth: int) -> Any:
     if isinstance(value, str):
         return text(value)
-    if isinstance(value, dict | list) and not depth:
-        return HIDDEN
-    if isinstance(value, list):
-        return [_mask(item, text, depth - 1) for item in value]
     if isinstance(value, dict):
-        return _mask_fields(value, text, depth)
-    if text in _BY_NAME and isinstance(value, int) and not isinstance(value, bool):
+        return _mask_fields(value, text, depth) if depth else HIDDEN
+    if isinstance(value, list):
+        return [_mask(item, text, depth - 1) for item in value] if depth else HIDDEN
+    if isinstance(value, int) and text in _BY_NAME and not isinstance(value, bool):
         return text(str(value))
     return value
 
@@ -165,9 +190,11 @@ def _mask_fields(fields: dict[str, Any], text: Callable[[str], str], depth: int)
             rule = _FIELDS.get(_plain(kind), rule)  # a named thing: {"type": "phone", "value": …}
         if rule in _BY_NAME and isinstance(value, dict):
             rule = mask_text  # an object named `address` or `email`: its own names tell
-        shown = mask_emails(name)
-        while shown in masked:
-            shown += "*"  # two keys that only what is hidden kept apart
+        shown = name
+        if "@" in name:
+            shown = mask_emails(name)
+            while shown in masked:
+                shown += "*"  # two keys that only what is hidden kept apart
         masked[shown] = _mask(value, rule, depth - 1)
     return masked
 

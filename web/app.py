@@ -12,6 +12,8 @@ from web import (
     dead_letters,
     events,
     health,
+    lookout,
+    mesh,
     metrics,
     operator,
     publish,
@@ -36,9 +38,11 @@ def create_web(
     operator.setup(app)
     metrics.setup(app)
     events.setup(app)
+    lookout.setup(app)
     topics.setup(app)
     browse.setup(app)
     conversations.setup(app)
+    mesh.setup(app)
     dead_letters.setup(app)
     publish.setup(app)
     return app

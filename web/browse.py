@@ -18,11 +18,11 @@ from pydantic import ConfigDict, Field
 from streams.bridge import direct
 from streams.bridge.topics import TopicInfo
 from streams.errors import GatewayUnavailable
-from streams.inspection.broker import answering
 from streams.inspection.expression import BadExpression, Expression
 from streams.inspection.record import RecordView, view
 from streams.inspection.scan import End, Filter, NoSuchTopic, Progress, Query, find_topic, scan
 from streams.inspection.tail import News, tail
+from streams.post import reaching
 from web.errors import AWAY, ApiError
 from web.inputs import MAX_SEQUENCE, Input, read
 from web.operator import operator, operator_page, unmasked
@@ -166,7 +166,7 @@ async def record(request: web.Request) -> web.Response:
     offset = int(text)
     client = request.app[ROOM].gateway.client
     subjects = Filter().subjects(info)
-    with answering():
+    with reaching("the record cannot be read"):
         found = await direct.first(client, info.stream, subjects, sequence=offset)
     if found is None or found.record.offset != offset:
         raise ApiError(

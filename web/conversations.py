@@ -1,7 +1,6 @@
 """Conversations for operators: the newest ones, and one over all topics, as it happens."""
 
 import asyncio
-import re
 import time
 from contextlib import suppress
 from typing import Final
@@ -13,10 +12,10 @@ from streams.inspection.recent import recent
 from streams.inspection.sequence import mermaid
 from streams.inspection.trail import MOST, Trail
 from streams.masking import mask
-from streams.message import ID_PATTERN
 from streams.reply import Progress
 from web.errors import ApiError
 from web.events import KEEP_ALIVE, events
+from web.inputs import session_id
 from web.operator import operator, operator_page, unmasked
 from web.room import ROOM
 
@@ -93,9 +92,7 @@ async def live(request: web.Request) -> web.StreamResponse:
 
 async def _asked(request: web.Request) -> tuple[Trail, Mask | None]:
     """Return the trail that is asked for, and what to put over what people wrote."""
-    session = request.match_info["session"]
-    if not re.fullmatch(ID_PATTERN, session):
-        raise ApiError(404, "not_found", "This is not the id of a session.")
+    session = session_id(request.match_info["session"])
     most = request.query.get("most", str(MOST))
     if not (most.isdecimal() and 1 <= int(most) <= MOST_ALLOWED):
         raise ApiError(

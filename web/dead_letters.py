@@ -6,7 +6,7 @@ from typing import Annotated, Final
 from aiohttp import web
 from pydantic import AwareDatetime, Field
 
-from streams.draft import BadDraft
+from streams.draft import BadDraft, is_answered
 from streams.masking import mask, mask_text
 from streams.payload import Json
 from streams.redrive import (
@@ -22,6 +22,7 @@ from streams.redrive import (
     plan,
     read,
     redrive,
+    set_aside,
 )
 from web.drafts import MOST_TEXT, ROUTING, refused
 from web.errors import ApiError
@@ -63,6 +64,12 @@ class Sent(Changed):
     seen: int = Field(ge=0)
 
 
+class Aside(Input):
+    """`POST …/aside`: why nothing is to be done about a letter."""
+
+    note: str = Field(min_length=1, max_length=500)
+
+
 class Many(Changed):
     """`POST …/preview`: what would become of these letters."""
 
@@ -78,6 +85,7 @@ def setup(app: web.Application) -> None:
     app.router.add_get(f"{base}/{{letter:\\d+}}", shown)
     app.router.add_post(f"{base}/{{letter:\\d+}}/check", check)
     app.router.add_post(f"{base}/{{letter:\\d+}}/redrive", send)
+    app.router.add_post(f"{base}/{{letter:\\d+}}/aside", aside)
 
 
 async def listed(request: web.Request) -> web.Response:
@@ -180,6 +188,15 @@ async def send(request: web.Request) -> web.Response:
     )
 
 
+async def aside(request: web.Request) -> web.Response:
+    """`POST …/N/aside`: say that nothing is to be done about a letter; it stays."""
+    asks = operator(request)
+    note = read_input(Aside, await body(request), MOST_TEXT).note
+    letter, room = await _letter(request), request.app[ROOM]
+    await set_aside(room.gateway.client, room.settings, asks.name, letter.offset, note)
+    return web.json_response({"letter": letter.offset})
+
+
 async def _letter(request: web.Request) -> Letter:
     room = request.app[ROOM]
     try:
@@ -202,6 +219,7 @@ async def _plan(request: web.Request, letter: Letter, change: Change, name: str)
         "turn": message.id,
         "steps": list(message.slip.steps),
         "on_error": message.slip.on_error,
+        "answered": is_answered(message.slip),
         "edited": edited(letter, message),
         "seen": seen,
         "again": seen > 0,

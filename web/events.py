@@ -2,14 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from weakref import WeakSet
 
 from aiohttp import web
 
 from streams.errors import GatewayUnavailable
+
+T = TypeVar("T")
 
 KEEP_ALIVE: Final = 10.0
 """Seconds after which something is sent though there is no news: so a page that left is noticed."""
@@ -29,6 +31,16 @@ class Events:
         """
         text = data if isinstance(data, str) else json.dumps(data)
         await self.response.write(f"event: {event}\ndata: {text}\n\n".encode())
+
+    async def wait(self, coming: Awaitable[T]) -> T:
+        """Return what is coming, however long that takes; ConnectionError if the page leaves."""
+        task = asyncio.ensure_future(coming)
+        try:
+            while not (await asyncio.wait([task], timeout=KEEP_ALIVE))[0]:
+                await self.keep_alive()
+            return task.result()
+        finally:
+            task.cancel()
 
     async def keep_alive(self) -> None:
         """Send nothing, and find out whether the page is still there (ConnectionError if not)."""

@@ -1,6 +1,7 @@
 """What people may send us, checked before anything is done with it."""
 
 import json
+import re
 import unicodedata
 from typing import Annotated, Any, Final, Literal, TypeVar
 
@@ -96,6 +97,13 @@ class Say(Input):
     type: Literal["message"]
     message_id: MessageId
     text: Text
+
+
+def session_id(text: str) -> str:
+    """Return the session's id that `text` is, or raise the error that says it is none."""
+    if not re.fullmatch(ID_PATTERN, text):
+        raise ApiError(404, "not_found", "This is not the id of a session.")
+    return text
 
 
 Known = TypeVar("Known", bound=Input)

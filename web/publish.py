@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from aiohttp import web
 
 from streams.audit import Entry, append
-from streams.draft import BadDraft
+from streams.draft import BadDraft, is_answered
 from streams.masking import mask
 from streams.message import Message
 from streams.payload import Json
@@ -112,4 +112,5 @@ def _told(message: Message) -> Json:
         "turn": message.id,
         "topic": message.slip.steps[0],
         "steps": list(message.slip.steps),
+        "answered": is_answered(message.slip),
     }

@@ -1,7 +1,7 @@
 """A Faust transport for NATS JetStream: `faust.App(broker="nats://…")`.
 
 Usable without Faust too: `layout` (names, partitioner, headers), `connection`, `topics`,
-`publisher`, `reader` and `records` know nothing of it. See README.md in this folder.
+`publisher`, `reader`, `direct` and `records` know nothing of it. See README.md in this folder.
 """
 
 from typing import TYPE_CHECKING, Any

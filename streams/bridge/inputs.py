@@ -1,9 +1,10 @@
 """A record on its way through the streams, and what its events send."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from faust.types import TP, ConsumerMessage
 
@@ -62,3 +63,24 @@ def to_input(tp: TP, record: Delivered, generation: int | None) -> Input:
         tp=tp,
         generation_id=generation,
     )
+
+
+class Together:
+    """Inputs that an agent works on at one go, as `Stream.take` gives them.
+
+    What it sends then belongs to none of them alone: it is stored with all their offsets.
+    """
+
+    __slots__ = ("generation_id", "inputs", "sent")
+
+    sent: list[Output] | None
+    """What is to be stored together with the acknowledgement of all of them; None: at once."""
+
+    def __init__(self, inputs: Sequence[Input]) -> None:
+        self.inputs = inputs
+        self.generation_id: int | None = inputs[0].generation_id
+        self.sent = []
+
+
+worked_on_together: Final[ContextVar[Together | None]] = ContextVar("together", default=None)
+"""What an agent works on that has taken several events."""

@@ -14,7 +14,7 @@ from faust.types.tuples import FutureMessage, PendingMessage
 from mode.utils.times import Seconds
 
 from .errors import BridgeError, ConfigurationError, Fenced, SendFailed, UnknownTopic
-from .inputs import Input, Output
+from .inputs import Input, Output, Together, worked_on_together
 from .internals import Waiting, quick_producer, quiet_sends, slow_producer, step
 from .layout import (
     MESSAGE_ID,
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from .transport import Transport
 
 logger = logging.getLogger(__name__)
+
+Source = Input | Together
+"""What a record follows from."""
 
 
 class ProducerBuffer(base.ProducerBuffer):
@@ -195,7 +198,7 @@ class Producer(base.Producer):
             return None
         _, key, value, partition, timestamp, headers, *_ = message
         key, value = cast(bytes | None, key), cast(bytes | None, value)
-        source = _current_input()
+        source = _current_source()
         message_id = self._message_id(topic, destination, source)
         return self._send_now(
             *(destination, source, message_id, key, value, partition, timestamp, headers, message)
@@ -212,7 +215,7 @@ class Producer(base.Producer):
         watched: PendingMessage | None = None,
     ) -> "asyncio.Future[RecordMetadata]":
         # The id must be taken before anything is waited for: order within an event counts.
-        source = _current_input()
+        source = _current_source()
         destination = self._destinations.get(topic)
         message_id = self._message_id(topic, destination, source)
         if self.waiting:
@@ -228,7 +231,7 @@ class Producer(base.Producer):
     def _send_now(
         self,
         destination: Destination,
-        source: Input | None,
+        source: Source | None,
         message_id: str | None,
         key: bytes | None,
         value: bytes | None,
@@ -283,7 +286,7 @@ class Producer(base.Producer):
 
         if self._kept(source):
             output = Output(where, payload, block, message_id, info.compacted, stored)
-            return self._keep(cast(Input, source), output, destination)
+            return self._keep(cast("Source", source), output, destination)
         return destination.publisher.publish(
             where,
             payload,
@@ -295,12 +298,12 @@ class Producer(base.Producer):
             failed=failed,
         )
 
-    def _kept(self, source: Input | None) -> bool:
+    def _kept(self, source: Source | None) -> bool:
         """Say whether what an event sends is kept until it is finished."""
         return source is not None and source.sent is not None and self.transactions is not None
 
     def _keep(
-        self, source: Input, output: Output, destination: Destination
+        self, source: Source, output: Output, destination: Destination
     ) -> "asyncio.Future[RecordMetadata]":
         cast("TransactionManager", self.transactions).attach(source, output)
         if destination.changelog:  # the table wants the offset, and waits for nothing
@@ -456,10 +459,10 @@ class Producer(base.Producer):
     def _is_changelog(self, topic: str) -> bool:
         return topic in self.app.tables.changelog_topics
 
-    def _check_ownership(self, message: Input | None) -> None:
+    def _check_ownership(self, source: Source | None) -> None:
         """Raise Fenced if an event may not change tables any more: its partition has moved on."""
-        if message is not None and message.generation_id != self._generation():
-            raise Fenced(f"{message.topic}[{message.partition}] is not ours any more")
+        if source is not None and source.generation_id != self._generation():
+            raise Fenced("the partition of an event is not ours any more")
 
     def _generation(self) -> int | None:
         generation: int | None = cast(Any, self.app.consumer).generation
@@ -472,7 +475,7 @@ class Producer(base.Producer):
         return False
 
     def _message_id(
-        self, topic: str, destination: Destination | None, message: Input | None
+        self, topic: str, destination: Destination | None, message: Source | None
     ) -> str | None:
         """Return the id by which JetStream recognises this record if it is sent again.
 
@@ -490,6 +493,8 @@ class Producer(base.Producer):
             return self.link.unique_id()
         if message.sent is not None:
             return None  # what a transaction stores, it stores once
+        if isinstance(message, Together):
+            return self.link.unique_id()
         if message.topic not in self.link.topics:
             return self.link.unique_id()  # an event of another app in this process
         agent = current_agent()
@@ -526,10 +531,12 @@ def _encode(
     return header_block(encoded), encoded.get(MESSAGE_ID)
 
 
-def _current_input() -> Input | None:
-    """Return the record behind the event that is being worked on, if there is one."""
+def _current_source() -> Source | None:
+    """Return the record behind the event that is being worked on, or those behind several."""
     event: EventT[Any] | None = current_event()
-    message = event.message if event is not None else None
+    if event is None:
+        return worked_on_together.get()
+    message = event.message
     return message if isinstance(message, Input) else None
 
 

@@ -1,11 +1,15 @@
 """Iterating over a stream without a turn of the event loop for every event."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+import contextlib
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any, Final, TypeVar, cast
 
 import faust
 from faust.types import ChannelT, EventT
+from mode.utils.times import Seconds
 
+from .inputs import Input, worked_on_together
 from .internals import Stride, compiled_iterator
 
 T = TypeVar("T")
@@ -37,6 +41,52 @@ class Stream(faust.Stream[T]):
     def items(self) -> AsyncIterator[tuple[Any, T]]:
         """Return an iterator over keys and values, in the same way."""
         return self._iterate(_ITEMS) or cast(Any, super().items())
+
+    def take(self, max_: int, within: Seconds) -> AsyncGenerator[Sequence[T], None]:
+        """Return an iterator over lists of values; see Faust's own."""
+        return self._several(super().take(max_, within))
+
+    def take_events(self, max_: int, within: Seconds) -> AsyncGenerator[Sequence[EventT[T]], None]:
+        """Return an iterator over lists of events; see Faust's own."""
+        return self._several(cast(Any, super().take_events(max_, within)))
+
+    def take_with_timestamp(
+        self, max_: int, within: Seconds, timestamp_field_name: str
+    ) -> AsyncGenerator[Sequence[T], None]:
+        """Return an iterator over lists of values with their times; see Faust's own."""
+        return self._several(super().take_with_timestamp(max_, within, timestamp_field_name))
+
+    def noack_take(self, max_: int, within: Seconds) -> AsyncGenerator[Sequence[T], None]:
+        """Return an iterator over lists that are acknowledged by hand; see Faust's own."""
+        return self._several(super().noack_take(max_, within))
+
+    async def _several(
+        self, lists: AsyncGenerator[Sequence[Any], None]
+    ) -> AsyncGenerator[Sequence[Any], None]:
+        """Let what is sent for several events at once belong to all of them, in transactions.
+
+        Faust reads them in another task, so that whoever works on them has no current event.
+        """
+        taken: deque[Input] = deque()
+
+        def take_note(value: Any) -> Any:
+            if (event := self.current_event) is not None:
+                taken.append(cast(Input, event.message))
+            return value
+
+        self.add_processor(take_note)
+        try:
+            async with contextlib.aclosing(lists):
+                async for several in lists:
+                    inputs = [taken.popleft() for _ in several]
+                    transactions = cast(Any, self.app.producer).transactions
+                    if transactions is not None:
+                        worked_on_together.set(transactions.together(inputs))
+                    yield several
+                    worked_on_together.set(None)
+        finally:
+            worked_on_together.set(None)
+            self._processors.remove(take_note)
 
     def _iterate(self, wanted: int) -> AsyncIterator[Any] | None:
         compiled = compiled_iterator()

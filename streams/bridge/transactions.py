@@ -1,11 +1,12 @@
 """Exactly once: what finished events have sent is stored together with their offsets."""
 
 import asyncio
+import itertools
 import logging
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections import defaultdict, deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import nats.errors
 from faust.transport import consumer as faust_consumer
@@ -14,7 +15,7 @@ from faust.types import TP
 from .beginning import Search
 from .connection import SAY_SECONDS
 from .errors import BatchRefused, BridgeError, Fenced, SendFailed
-from .inputs import Input, Output
+from .inputs import Input, Output, Together
 from .layout import Place
 from .publisher import BatchRecord
 from .refusals import BEING_WRITTEN, WRONG_REVISION
@@ -49,16 +50,28 @@ class _Batch:
     outputs: list[Output] = field(default_factory=list)
     bytes: int = 0
 
-    def has_room(self, outputs: list[Output], tp: TP) -> bool:
-        """Say whether an event's outputs fit in, beside the offsets."""
-        records = len(self.outputs) + len(outputs) + len({*self.offsets, tp})
+    def has_room(self, unit: "_Unit") -> bool:
+        """Say whether finished events and their outputs fit in, beside the offsets."""
+        offsets = len({*self.offsets, *(message.tp for message in unit.inputs)})
+        records = len(self.outputs) + len(unit.outputs) + offsets
         return records <= RECORDS_MAX and self.bytes < BYTES_MAX
 
-    def add(self, message: Input, outputs: list[Output]) -> None:
-        """Take in a finished event."""
-        self.offsets[message.tp] = message.offset + 1
-        self.outputs += outputs
-        self.bytes += sum(len(output.payload) for output in outputs)
+    def add(self, unit: "_Unit") -> None:
+        """Take in finished events."""
+        for message in unit.inputs:
+            self.offsets[message.tp] = message.offset + 1
+        self.outputs += unit.outputs
+        self.bytes += sum(len(output.payload) for output in unit.outputs)
+
+
+class _Unit(NamedTuple):
+    """What must not be stored in parts: a finished event, or several that were worked on together.
+
+    The latter with all that come before them in their partitions.
+    """
+
+    inputs: list[Input]
+    outputs: list[Output]
 
 
 class _Rest:
@@ -98,6 +111,9 @@ class TransactionManager(faust_consumer.TransactionManager):
         self.pending = 0
         """Outputs that are not stored yet."""
         self._open: defaultdict[TP, dict[int, Input]] = defaultdict(dict)
+        self._together: defaultdict[Input, list[Together]] = defaultdict(list)
+        self._held: dict[TP, int] = {}
+        """Up to where partitions are finished, but for what others are not finished with."""
         self._storing: asyncio.Task[bool] | None = None
         self._giving_up = False
         self._room = asyncio.Event()
@@ -114,15 +130,32 @@ class TransactionManager(faust_consumer.TransactionManager):
         message.sent = None
         self._open[message.tp].pop(message.offset, None)
 
-    def attach(self, message: Input, output: Output) -> None:
-        """Keep an output until the event that sent it is finished."""
-        assert message.sent is not None  # noqa: S101 - the caller has looked
-        message.sent.append(output)
+    def together(self, inputs: Sequence[Input]) -> Together | None:
+        """Keep what is sent for several events at once until all of them are finished.
+
+        They may be of different partitions, whose offsets are stored together then: else a
+        worker that dies between would leave some of them to be worked on without the others.
+        """
+        kept = [message for message in inputs if message.sent is not None]
+        if not kept:
+            return None
+        several = Together(kept)
+        for message in kept:
+            if self._open[message.tp].get(message.offset) is message:  # else it is not ours now
+                self._together[message].append(several)
+        return several
+
+    def attach(self, source: Input | Together, output: Output) -> None:
+        """Keep an output until the event, or the events, that sent it are finished."""
+        assert source.sent is not None  # noqa: S101 - the caller has looked
+        source.sent.append(output)
         self.pending += 1
 
     def forget(self, tp: TP) -> None:
         """Drop what is not stored of a partition: it will be worked on again."""
-        self._open.pop(tp, None)
+        for message in self._open.pop(tp, {}).values():
+            self._together.pop(message, None)
+        self._held.pop(tp, None)
         self._count()
 
     async def give_up(self) -> None:
@@ -146,6 +179,8 @@ class TransactionManager(faust_consumer.TransactionManager):
             self._storing.cancel()
         self._storing = None
         self._open.clear()
+        self._together.clear()
+        self._held.clear()
         self._count()
 
     @property
@@ -160,9 +195,11 @@ class TransactionManager(faust_consumer.TransactionManager):
             await self._room.wait()
 
     def _count(self) -> None:
-        self.pending = sum(
-            len(message.sent or ()) for inputs in self._open.values() for message in inputs.values()
-        )
+        sources: list[Input | Together] = [
+            message for inputs in self._open.values() for message in inputs.values()
+        ]
+        sources += {id(one): one for several in self._together.values() for one in several}.values()
+        self.pending = sum(len(source.sent or ()) for source in sources)
         self._room.set()
 
     # -- what Faust tells
@@ -207,26 +244,59 @@ class TransactionManager(faust_consumer.TransactionManager):
         return True
 
     def _batches(self, offsets: Mapping[TP, int]) -> Iterator[_Batch]:
-        """Cut what is finished into batches that the server takes, events whole and in order."""
+        """Cut what is finished into batches that the server takes, units whole and in order."""
+        offsets = {**self._held, **offsets}
+        self._held = {}
+        left = {
+            tp: deque(m for o, m in self._open[tp].items() if o < offset)
+            for tp, offset in offsets.items()
+        }
         batch = _Batch()
         for tp, offset in offsets.items():
-            for message in [m for o, m in self._open[tp].items() if o < offset]:
-                outputs = message.sent or []
-                if not batch.has_room(outputs, tp):
+            while left[tp] and (unit := self._unit(left[tp][0], left)) is not None:
+                if not batch.has_room(unit):
                     if batch.offsets:
                         yield batch
                     batch = _Batch()
-                    if not batch.has_room(outputs, tp):
+                    if not batch.has_room(unit):
                         raise SendFailed(
-                            f"{tp.topic}[{tp.partition}] {message.offset}: the event sends "
-                            f"{len(outputs)} records; {RECORDS_MAX - 1} fit into a transaction"
+                            f"{tp.topic}[{tp.partition}] {unit.inputs[0].offset}: the event sends "
+                            f"{len(unit.outputs)} records; {RECORDS_MAX - 1} fit into a transaction"
                         )
-                batch.add(message, outputs)
+                batch.add(unit)
+            if left[tp]:
+                self._held[tp] = offset
             # What follows from no event of ours, a record that nobody wanted for instance.
-            if batch.offsets.get(tp, 0) < offset:
+            elif batch.offsets.get(tp, 0) < offset:
                 batch.offsets[tp] = offset
         if batch.offsets:
             yield batch
+
+    def _unit(self, first: Input, left: Mapping[TP, deque[Input]]) -> _Unit | None:
+        """Take the next unit out of what is finished; None if others have to be finished first."""
+        if not self._together:
+            left[first.tp].popleft()
+            return _Unit([first], first.sent or [])
+        several: list[Together] = []
+        counts: defaultdict[TP, int] = defaultdict(int)
+        needed = [first]
+        while needed:
+            message = needed.pop()
+            if self._open[message.tp].get(message.offset) is not message:
+                continue  # stored, or to be worked on again
+            finished = left.get(message.tp, ())
+            if message not in finished:
+                return None
+            count = finished.index(message) + 1
+            for before in itertools.islice(finished, counts[message.tp], count):
+                for one in self._together.get(before, ()):
+                    if one not in several:
+                        several.append(one)
+                        needed += one.inputs
+            counts[message.tp] = max(count, counts[message.tp])
+        inputs = [left[tp].popleft() for tp, count in counts.items() for _ in range(count)]
+        sources: list[Input | Together] = [*inputs, *several]
+        return _Unit(inputs, [output for source in sources for output in source.sent or ()])
 
     async def _store_batch(self, batch: _Batch) -> bool:
         """Store a batch however long it takes; False if it was given up before that began."""
@@ -328,7 +398,10 @@ class TransactionManager(faust_consumer.TransactionManager):
         for tp, offset in batch.offsets.items():
             inputs = self._open[tp]
             for done in [number for number in inputs if number < offset]:
-                inputs.pop(done).sent = None  # what it still sends is for itself
+                message = inputs.pop(done)
+                message.sent = None  # what it still sends is for itself
+                for several in self._together.pop(message, ()):
+                    several.sent = None
         self._count()
 
     async def _without_duplicates(self, outputs: list[Output]) -> list[Output]:

@@ -18,7 +18,7 @@ from streams.bridge import direct
 from streams.bridge.groups import Committed, GroupInfo, GroupMember, read_groups
 from streams.bridge.layout import Place, escape
 from streams.bridge.topics import TopicInfo, describe
-from streams.inspection.broker import answering
+from streams.post import reaching
 from streams.settings import Settings
 from streams.topics import topics as known_topics
 
@@ -116,7 +116,7 @@ class Observer:
 
     async def look(self) -> Overview:
         """Return everything; GatewayUnavailable with the reason if the broker cannot tell."""
-        with answering():
+        with reaching("the topics cannot be looked at"):
             prefix = self._settings.prefix
             infos, groups = await asyncio.gather(
                 describe(self._client.jetstream(), prefix), read_groups(self._client, prefix)
@@ -139,7 +139,7 @@ class Observer:
         return "other"
 
     async def _topic(self, info: TopicInfo, groups: list[GroupInfo]) -> TopicView:
-        state = (info.created, info.identity, info.messages, info.first_offset, info.last_offset)
+        state = (info.identity, info.messages, info.first_offset, info.last_offset)
         known = self._known.get(info.topic)
         if known is not None and known[0] == state:
             ranges = known[1]

@@ -10,7 +10,8 @@ from streams.bridge import direct
 from streams.bridge.layout import decode_block, partition_for, subject
 from streams.bridge.reader import Delivered, Reader
 from streams.bridge.topics import TopicInfo, lookup
-from streams.inspection.broker import Client, answering
+from streams.inspection.broker import Client
+from streams.post import reaching
 from streams.reply import Reply
 from streams.slip import CONVERSATION
 from streams.topics import REPLIES
@@ -36,7 +37,7 @@ class Recent(BaseModel):
 
 async def recent(client: Client, prefix: str, most: int = 30) -> list[Recent]:
     """Return the newest sessions, the newest first. GatewayUnavailable if nobody can tell."""
-    with answering():
+    with reaching("the conversations cannot be read"):
         async with asyncio.timeout(WITHIN):
             js = client.jetstream()
             mailbox = await lookup(js, prefix, CONVERSATION)

@@ -6,6 +6,7 @@ means windows of sequences, from the end to the beginning, each read forwards an
 """
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -19,9 +20,9 @@ from streams.bridge.direct import Found
 from streams.bridge.layout import escape, key_token
 from streams.bridge.topics import TopicInfo, lookup
 from streams.errors import MeshError
-from streams.inspection.broker import answering
 from streams.inspection.expression import Expression
 from streams.inspection.record import RecordView, view
+from streams.post import reaching
 
 BATCH: Final = 128
 BATCH_BYTES: Final = 1024 * 1024
@@ -46,7 +47,7 @@ class NoSuchTopic(MeshError):
 async def find_topic(client: Client, prefix: str, name: str) -> TopicInfo:
     """Return a topic; the mesh's own may be named without `mesh.`. NoSuchTopic if none is."""
     js = client.jetstream()
-    with answering():
+    with reaching("the topic cannot be read"):
         info = await lookup(js, prefix, name) or await lookup(js, prefix, f"mesh.{name}")
     if info is None:
         raise NoSuchTopic(name)
@@ -149,7 +150,7 @@ async def scan(
     NoSuchTopic, or GatewayUnavailable if the broker does not answer.
     """
     info = await find_topic(client, prefix, query.topic)
-    with answering():
+    with reaching("the topic cannot be read"):
         async with aclosing(_Scan(client, info, query).run()) as results:
             async for each in results:
                 yield each
@@ -297,6 +298,10 @@ class _Scan:
 
 def _contains(shown: RecordView, text: str) -> bool:
     wanted = text.casefold()
-    return wanted in shown.content().casefold() or any(
-        wanted in f"{name}: {value}".casefold() for name, value in shown.headers
-    )
+    if wanted in shown.content().casefold():
+        return True
+    if shown.form == "json" and '"' in wanted:  # a piece of JSON, perhaps written without spaces
+        compact = json.dumps(shown.value, ensure_ascii=False, separators=(",", ":"))
+        if wanted in compact.casefold():
+            return True
+    return any(wanted in f"{name}: {value}".casefold() for name, value in shown.headers)

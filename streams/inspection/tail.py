@@ -1,6 +1,6 @@
 """Following a topic: what is stored from now on, as much of it as people can look at.
 
-The stream is asked a few times a second what is new. What is more than a handful, because much
+The stream is asked twice a second what is new. What is more than a handful, because much
 is stored or because whoever looks is slow, is counted and passed over, unread: so following costs
 the broker the same, however much goes through, and never holds anybody up.
 """
@@ -15,12 +15,12 @@ from nats.aio.client import Client
 from streams.bridge import direct
 from streams.bridge.direct import Found
 from streams.bridge.topics import TopicInfo
-from streams.inspection.broker import answering
 from streams.inspection.record import RecordView
 from streams.inspection.scan import Filter, find_topic
+from streams.post import reaching
 
-LOOK_SECONDS: Final = 0.25
-AT_ONCE: Final = 40
+LOOK_SECONDS: Final = 0.5
+AT_ONCE: Final = 20
 """Records that are read at a look; of more the newest."""
 BYTES_AT_ONCE: Final = 1024 * 1024
 
@@ -40,12 +40,12 @@ class News:
 async def tail(
     client: Client, prefix: str, topic: str, wanted: Filter
 ) -> AsyncGenerator[News, None]:
-    """Yield what is new in a topic, a few times a second and for ever, also when it is nothing.
+    """Yield what is new in a topic, twice a second and for ever, also when it is nothing.
 
     NoSuchTopic, or GatewayUnavailable if the broker does not answer.
     """
     info = await find_topic(client, prefix, topic)
-    with answering():
+    with reaching("the topic cannot be followed"):
         follower = _Follower(client, info, wanted.subjects(info))
         await follower.start()
         yield News([], 0, 0)

@@ -29,9 +29,10 @@ from streams.bridge.records import Record
 from streams.bridge.topics import TopicInfo, describe
 from streams.dead_letters import ORIGIN
 from streams.errors import Undecodable
-from streams.inspection.broker import Client, answering
+from streams.inspection.broker import Client
 from streams.journal import record_id
 from streams.message import Message
+from streams.post import reaching
 from streams.reply import Reply
 from streams.slip import CONVERSATION
 from streams.topics import AUDIT, DEAD_LETTERS, JOURNAL, MAILBOXES, REPLIES
@@ -120,7 +121,7 @@ class Trail:
         GatewayUnavailable if the broker cannot answer; another look may then succeed.
         """
         known = len(self.found)
-        with answering():
+        with reaching("the conversation cannot be read"):
             async with asyncio.timeout(self._within):
                 listed = await describe(self._client.jetstream(), self._prefix)
                 # What is compacted holds tables; a table's last state is no message. What the

@@ -34,12 +34,15 @@ class SmallMesh:
         self.sessions = Sessions(self.app, settings)
         self.release = asyncio.Event()
         self.release.set()
+        self.fails = False
         conversation.setup(self.mesh, self.sessions)
         response_aggregator.setup(self.mesh, self.sessions)
 
         @self.mesh.actor(slip.SENTIMENT_ANALYZER)
         async def repeat(message: Message) -> Message:
             await self.release.wait()
+            if self.fails:
+                raise ValueError("no voice")
             payload = message.payload
             past = " ".join(line.text for line in payload.history if line.role == "customer")
             payload.response = Response(text=f"{past}|{payload.text}", source="template")

@@ -6,10 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.draft import BadDraft, place, read_draft
+from streams.draft import BadDraft, is_answered, place, read_draft
 from streams.message import Message
 from streams.payload import Payload
-from streams.slip import HOP_LIMIT, INTENT_ANALYZER, RouteSlip
+from streams.slip import (
+    ACT_AND_ANSWER,
+    CLOSE,
+    DECISION_ROUTER,
+    ESCALATE,
+    HOP_LIMIT,
+    INTENT_ANALYZER,
+    NEW_TURN,
+    RouteSlip,
+)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -112,3 +121,20 @@ def test_of_members_with_one_name_the_last_is_the_place() -> None:
 def test_a_route_is_also_counted_from_hops_already_made() -> None:
     slip = RouteSlip(steps=(INTENT_ANALYZER,), done=(INTENT_ANALYZER,) * (HOP_LIMIT - 1))
     assert read_draft(draft(slip=slip.model_dump(mode="json"))).slip == slip
+
+
+@pytest.mark.parametrize(
+    ("steps", "answered"),
+    [
+        ((), False),
+        (NEW_TURN, True),
+        (ACT_AND_ANSWER, True),
+        (CLOSE, True),
+        (ESCALATE, True),
+        ((DECISION_ROUTER, INTENT_ANALYZER), False),
+    ],
+)
+def test_a_route_is_answered_if_it_ends_where_turns_are_closed(
+    steps: tuple[str, ...], answered: bool
+) -> None:
+    assert is_answered(RouteSlip(steps=steps)) == answered

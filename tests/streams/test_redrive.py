@@ -13,6 +13,7 @@ from streams import slip
 from streams.audit import entries
 from streams.bridge.connection import connect, parse_url
 from streams.draft import BadDraft
+from streams.errors import GatewayUnavailable
 from streams.gateway import Gateway
 from streams.message import ByHand, Hop, Message, Recovery
 from streams.post import put
@@ -29,6 +30,7 @@ from streams.redrive import (
     plan,
     read,
     redrive,
+    set_aside,
 )
 from streams.reply import Reply
 from streams.settings import Settings
@@ -346,6 +348,57 @@ async def test_two_operators_who_press_at_once_redrive_once(
     # Who has seen that may send it once more, on purpose.
     again = await redrive(client, settings, "a", offset, Change(), seen=1)
     assert again.attempt == 2
+
+
+async def test_a_redrive_that_broke_off_is_seen_and_may_be_done_again(
+    settings: Settings, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offset = await bury(client, settings, turn().encode())
+
+    async def away(*_: object, **__: object) -> None:
+        raise GatewayUnavailable("the broker is gone")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("streams.redrive.put", away)
+        with pytest.raises(GatewayUnavailable):
+            await redrive(client, settings, "ines", offset, Change(), seen=0)
+    one = await read(client, settings, offset)
+    (told,) = await fates(client, settings, [one])
+    assert (told.became, [each.arrived for each in told.redrives]) == ("unknown", [False])
+    again = await redrive(client, settings, "ines", offset, Change(), seen=1)
+    assert (again.attempt, (await fates(client, settings, [one]))[0].became) == (2, "under way")
+
+
+async def test_what_became_of_a_letter_is_known_for_as_long_as_replies_are_kept(
+    settings: Settings, client: Client
+) -> None:
+    offset = await bury(client, settings, turn().encode())
+    await redrive(client, settings, "ines", offset, Change(), seen=0)
+    one = await read(client, settings, offset)
+    brief = settings.model_copy(update={"reply_days": 1e-9})
+    assert [fate.became for fate in await fates(client, brief, [one])] == ["long past"]
+    assert [fate.became for fate in await fates(client, settings, [one])] == ["under way"]
+
+
+async def test_a_letter_that_is_set_aside_says_why_until_it_is_redriven(
+    settings: Settings, client: Client
+) -> None:
+    offset = await bury(client, settings, turn().encode())
+    one = await read(client, settings, offset)
+    await set_aside(client, settings, "ines", offset, "a test of ours")
+    (told,) = await fates(client, settings, [one])
+    assert told.aside is not None
+    assert (told.became, told.open, told.aside.operator, told.aside.detail) == (
+        "set aside",
+        False,
+        "ines",
+        {"note": "a test of ours"},
+    )
+    await redrive(client, settings, "ines", offset, Change(), seen=0)
+    (told,) = await fates(client, settings, [one])
+    assert (told.became, told.aside) == ("under way", None)
+    with pytest.raises(NoLetter):
+        await set_aside(client, settings, "ines", offset + 1, "x")
 
 
 async def test_a_letter_that_cannot_go_on_is_not_claimed(

@@ -4,70 +4,27 @@ import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any
 
-import aiohttp
 import pytest
 import pytest_asyncio
-from aiohttp import web
 from playwright.async_api import Browser, Page, expect
 
-from mocks.servers import free_port
 from streams.audit import entries
-from streams.settings import Settings
-from streams.topics import JOURNAL
 from tests.browser import chromium, needs_browser
-from tests.faust_apps import records
-from tests.streams.inspection.stage import EMAIL, Stage
-from tests.web.operators import NAME, bearer, signed_in
-from web import create_web
+from tests.streams.inspection.stage import EMAIL
+from tests.web.looked_at import PHONE, SIDEWAYS, WIDE, Room, looked_at, read_events
+from tests.web.operators import NAME, bearer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SECRET = "555-123-4567"
 
 
-@dataclass
-class Room:
-    """The pages of a mesh that does what it is told."""
-
-    stage: Stage
-    url: str
-    http: aiohttp.ClientSession
-
-    async def get(self, path: str, **query: str) -> tuple[int, Any]:
-        headers = bearer(self.stage.settings)
-        async with self.http.get(f"{self.url}{path}", params=query, headers=headers) as answer:
-            return answer.status, await answer.json()
-
-    async def ended(self, session: str, turns: int) -> None:
-        """Wait until the journal has the session's turns: it is written after the replies."""
-        settings = self.stage.settings
-        for _ in range(1000):
-            found = await records(settings.broker_url, settings.prefix, JOURNAL)
-            if sum(record.key == session.encode() for record in found) >= turns:
-                return
-            await asyncio.sleep(0.02)
-        raise AssertionError("the journal lacks turns")
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def room(nats_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Room]:
-    settings = Settings(
-        broker_url=nats_url,
-        prefix=f"t{secrets.token_hex(4)}",
-        data_dir=tmp_path_factory.mktemp("room"),
-        partitions=2,
-        retry_delay=0.01,
-    )
-    async with Stage.set_up(settings) as stage, aiohttp.ClientSession() as http:
-        runner = web.AppRunner(create_web(settings, stage.gateway), access_log=None)
-        await runner.setup()
-        port = free_port()
-        await web.TCPSite(runner, "127.0.0.1", port).start()
-        yield Room(stage, f"http://127.0.0.1:{port}", http)
-        await runner.cleanup()
+    async with looked_at(nats_url, tmp_path_factory.mktemp("room")) as room:
+        yield room
 
 
 async def test_it_is_for_operators_alone(room: Room) -> None:
@@ -139,7 +96,7 @@ async def test_news_come_while_a_turn_is_under_way(room: Room) -> None:
         room.http.get(url, headers=bearer(room.stage.settings)) as answer,
     ):
         assert answer.content_type == "text/event-stream"
-        async for event, data in _events(answer):
+        async for event, data in read_events(answer):
             events.append((event, data))
             if len(events) == 1:
                 assert data["turns"] == []
@@ -157,16 +114,6 @@ async def test_news_come_while_a_turn_is_under_way(room: Room) -> None:
     assert states[-1] == "answered"
 
 
-async def _events(answer: aiohttp.ClientResponse) -> AsyncIterator[tuple[str, Any]]:
-    event = ""
-    async for raw in answer.content:
-        name, _, value = raw.decode().rstrip("\n").partition(": ")
-        if name == "event":
-            event = value
-        elif name == "data":
-            yield event, json.loads(value)
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
     async with chromium() as browser:
@@ -174,12 +121,8 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 async def visit(room: Room, browser: Browser, session: str, **options: Any) -> Page:
-    url = f"{room.url}/streams/conversation/{session}".removesuffix("/")
-    return await signed_in(browser, url, room.stage.settings, **options)
-
-
-WIDE = {"width": 1500, "height": 900}
-PHONE = {"width": 360, "height": 740}
+    path = f"/streams/conversation/{session}".removesuffix("/")
+    return await room.visit(browser, path, **options)
 
 
 @pytest.mark.browser
@@ -245,8 +188,7 @@ class TestPage:
         await expect(hop.locator(".who")).to_contain_text("conversation → sentiment analyzer")
         await hop.tap()
         await expect(page.locator("li > #aside .change code").first).to_have_text("sentiment")
-        wider = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-        assert await page.evaluate(wider) == 0
+        assert await page.evaluate(SIDEWAYS) == 0
         await hop.tap()
         await expect(page.locator("#aside")).to_be_hidden()
 

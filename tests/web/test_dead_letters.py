@@ -29,6 +29,7 @@ async def place(nats_url: str, tmp_path_factory: pytest.TempPathFactory) -> Asyn
         ("GET", "/1"),
         ("POST", "/1/check"),
         ("POST", "/1/redrive"),
+        ("POST", "/1/aside"),
         ("POST", "/preview"),
     ],
 )
@@ -107,3 +108,15 @@ async def test_a_preview_tells_of_each_letter_what_would_become_of_it(place: Pla
     _, told = await place.ask("POST", "/deadletters/preview", letters=[well, ill, 999_999])
     assert [plan["ok"] for plan in told["plans"]] == [True, False, False]
     assert "edit it first" in told["plans"][1]["problem"]
+
+
+async def test_a_letter_is_set_aside_with_a_reason(place: Place) -> None:
+    offset = await place.bury(turn("a1"))
+    assert (await place.ask("POST", f"/deadletters/{offset}/aside", note=""))[0] == 422
+    assert (await place.ask("POST", f"/deadletters/{offset}/aside", note="known"))[0] == 200
+    _, told = await place.ask("GET", f"/deadletters/{offset}")
+    assert (told["became"], told["aside"]["operator"], told["aside"]["note"]) == (
+        "set aside",
+        NAME,
+        "known",
+    )

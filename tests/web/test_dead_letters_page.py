@@ -61,6 +61,45 @@ async def test_a_turn_that_failed_is_sent_on_and_its_customer_answered(
     ]
 
 
+async def test_a_customer_who_stays_on_the_page_gets_the_reply_after_the_apology(
+    page: Page, place: Place
+) -> None:
+    chat = await page.context.new_page()
+    await chat.goto(place.url)
+    await chat.locator("#email").fill("bo@example.com")
+    await chat.keyboard.press("Enter")
+    place.small.fails = place.small.broken = True
+    await chat.locator("#say").fill("is anybody there?")
+    await chat.keyboard.press("Enter")
+    await expect(chat.locator(".theirs")).to_have_attribute("data-state", "failed")
+    place.small.fails = place.small.broken = False
+    await page.reload()
+    await page.get_by_role("button", name="is anybody there?").click()
+    await page.locator("#redrive").click()
+    await expect(chat.locator(".theirs .text").last).to_have_text("mended")
+    await expect(chat.locator(".theirs")).to_have_count(2)
+    await chat.reload()
+    await expect(chat.locator(".theirs")).to_have_count(2)
+    # And the conversation goes on.
+    await chat.locator("#say").fill("thank you")
+    await chat.keyboard.press("Enter")
+    await expect(chat.locator(".theirs .text").last).to_have_text("is anybody there?|thank you")
+
+
+async def test_a_letter_is_set_aside_with_the_keyboard(page: Page, place: Place) -> None:
+    offset = await place.bury(turn("z1"), "to be set aside")
+    await page.goto(f"{place.url}/streams/deadletters?letter={offset}")
+    note = page.get_by_label("Why nothing is to be done")
+    await note.press("Enter")
+    await expect(page.locator("#letter")).to_contain_text("Please say why")
+    await note.fill("a test of ours")
+    await note.press("Enter")
+    await expect(page.locator("#history")).to_contain_text(f"set aside by {NAME}: a test of ours")
+    await page.keyboard.press("Escape")
+    await page.get_by_label("Which").select_option("open")
+    await expect(page.locator(f'[data-letter="{offset}"]')).to_have_count(0)
+
+
 async def test_a_broken_message_is_mended_in_the_editor(page: Page, place: Place) -> None:
     value = turn("e1").encode().replace(b'"version":1', b'"version":2')
     offset = await place.bury(value, "not a version 1 message")
@@ -111,7 +150,7 @@ async def test_many_are_sent_with_a_preview_of_each(page: Page, place: Place) ->
     offsets = [await place.bury(turn(f"n{n}{mark}"), f"many {mark}") for n in range(4)]
     ill = await place.bury(b"?", f"many {mark}")
     await page.get_by_label("Reason holds").fill(mark)
-    await expect(page.locator(".letters li")).to_have_count(5)
+    await expect(page.locator(".letters li", has_text=mark)).to_have_count(5)
     await page.locator("#all").check()
     await page.get_by_role("button", name="Redrive …").click()
     sheet = page.locator("#redrive-many")
@@ -119,7 +158,7 @@ async def test_many_are_sent_with_a_preview_of_each(page: Page, place: Place) ->
     await sheet.get_by_role("button", name="Send 4 letters").click()
     await expect(sheet.locator("#many-said")).to_contain_text("4 letters on the way.")
     await page.keyboard.press("Escape")
-    await page.get_by_label("Which").select_option("never redriven")
+    await page.get_by_label("Which").select_option("open")
     await expect(page.locator(".letters li")).to_have_count(1)
     await expect(page.locator(f'[data-letter="{ill}"]')).to_be_visible()
     for offset in offsets:

@@ -82,6 +82,13 @@ function remember(query) {
   history.replaceState(null, "", text ? `?${text}` : location.pathname);
 }
 
+/** What a place to begin means depends on the direction. */
+function nameStart() {
+  const newest = form.elements.order.value === "newest";
+  byId("offset-label").textContent = newest ? "Up to offset" : "From offset";
+  byId("at-label").textContent = newest ? "Before" : "Since";
+}
+
 function updateSave() {
   const query = wanted();
   query.set("limit", SAVED);
@@ -173,7 +180,8 @@ function ways(record) {
     await navigator.clipboard.writeText(record.form === "json" ? JSON.stringify(record.value, null, 2) : (record.text ?? ""));
     copy.textContent = "Copied";
   });
-  if (record.form !== "null") found.push(copy);
+  // Browsers have no clipboard for pages that came over plain HTTP from elsewhere.
+  if (record.form !== "null" && navigator.clipboard) found.push(copy);
   return found;
 }
 
@@ -400,12 +408,16 @@ try {
   notice(error.message);
 }
 restore();
+nameStart();
 updateSave();
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   search();
 });
-form.addEventListener("input", updateSave);
+form.addEventListener("input", () => {
+  updateSave();
+  nameStart();
+});
 byId("stop").addEventListener("click", stop);
 byId("follow").addEventListener("click", () => {
   if (socket === null) return follow();

@@ -44,8 +44,9 @@ function query(from) {
 
 function wanted(letter) {
   const state = byId("state").value;
-  if (!state) return true;
-  return (letter.redrives.length > 0) === (state === "redriven");
+  if (state === "open") return letter.became === null;
+  if (state === "redriven") return letter.redrives.length > 0;
+  return true;
 }
 
 async function load({ older = false } = {}) {
@@ -73,7 +74,7 @@ async function refreshOne(offset) {
   const told = await ask(`/api/streams/deadletters/${offset}`).catch(() => null);
   const place = shown.findIndex((letter) => letter.offset === offset);
   if (!told || place < 0) return;
-  shown[place] = { ...shown[place], redrives: told.redrives, became: told.became, again: told.again };
+  shown[place] = { ...shown[place], redrives: told.redrives, became: told.became, again: told.again, aside: told.aside };
   draw();
 }
 

@@ -2,7 +2,7 @@
 
 import { byId, element } from "./dom.js";
 import { laidOut, settled, showProblems } from "./problems.js";
-import { named, RouteEditor, routeLine } from "./route.js";
+import { named, RouteEditor, routeLine, unanswered } from "./route.js";
 import { ask, unmasked } from "./shell.js";
 
 const WATCH_EVERY = 1_000;
@@ -20,15 +20,17 @@ const BECAME = {
   needs_information: ["answered, asks the customer", "good"],
   escalated: ["handed over to a person", "good"],
   failed: ["answered with an apology", "bad"],
+  "set aside": ["set aside", ""],
+  "long past": ["redriven long ago", ""],
 };
 
 /** Return a mark that says what became of a letter. */
-export function fateTag({ became, again, redrives }) {
+export function fateTag({ became, again, redrives, aside }) {
   if (!became) return element("span", { class: "tag" }, "open");
   const [said, tone] = BECAME[became] ?? [became, ""];
   const text = again ? `${said} as ${again}` : said;
-  const by = redrives.at(-1);
-  return element("span", { class: "tag", "data-tone": tone, title: `redriven by ${by.operator}` }, text);
+  const by = aside ? `${aside.operator}: ${aside.note}` : `redriven by ${redrives.at(-1).operator}`;
+  return element("span", { class: "tag", "data-tone": tone, title: by }, text);
 }
 
 /** The sheet. `changed(offset)` is called when a letter was sent on or its fate is known. */
@@ -71,7 +73,7 @@ export class LetterSheet {
     const session = letter.session_id
       ? element("a", { href: `/streams/conversation/${encodeURIComponent(letter.session_id)}` }, letter.session_id)
       : "unknown";
-    byId("letter-body").replaceChildren(
+    byId("letter-body").replaceChildren(...[
       element("p", { class: "reason" }, letter.reason || "No reason was noted."),
       facts([
         ["From", letter.origin ?? "unknown"],
@@ -84,17 +86,18 @@ export class LetterSheet {
       this.#history(),
       this.#message(),
       this.#onward(),
-    );
+      letter.aside ? null : this.#asideForm(),
+    ].filter(Boolean));
     this.#check();
   }
 
   #history() {
     const letter = this.#letter;
-    if (!letter.redrives.length) return element("div", { id: "history" });
+    if (!letter.redrives.length && !letter.aside) return element("div", { id: "history" });
     return element(
       "div",
       { id: "history" },
-      element("h3", {}, "Sent on before"),
+      element("h3", {}, "What was done about it"),
       element(
         "ul",
         { class: "happened" },
@@ -102,12 +105,15 @@ export class LetterSheet {
           element(
             "li",
             {},
-            `${TIME.format(new Date(redrive.at))}, by ${redrive.operator}`,
+            `${TIME.format(new Date(redrive.at))}, sent on by ${redrive.operator}`,
             redrive.edited.length ? `, changed: ${redrive.edited.join(", ")}` : "",
             " ",
-            place === letter.redrives.length - 1 ? fateTag(letter) : null,
+            place === letter.redrives.length - 1 && !letter.aside ? fateTag(letter) : null,
           ),
         ),
+        letter.aside
+          ? element("li", {}, `${TIME.format(new Date(letter.aside.at))}, set aside by ${letter.aside.operator}: ${letter.aside.note}`)
+          : null,
       ),
     );
   }
@@ -189,6 +195,33 @@ export class LetterSheet {
     );
   }
 
+  #asideForm() {
+    const note = element("input", { id: "aside-note", maxLength: 500, autocomplete: "off" });
+    const said = element("p", { class: "field-error", role: "alert" });
+    const form = element(
+      "form",
+      { class: "panel" },
+      element("h3", {}, "Or leave it"),
+      element("div", { class: "field" }, element("label", { htmlFor: "aside-note" }, "Why nothing is to be done"), note, said),
+      element("div", { class: "dialog-row" }, element("button", { type: "submit", class: "quiet-ink" }, "Set it aside")),
+    );
+    form.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      said.textContent = note.value.trim() ? "" : "Please say why, for your colleagues.";
+      if (said.textContent) return note.focus();
+      const { offset } = this.#letter;
+      try {
+        await ask(`/api/streams/deadletters/${offset}/aside`, { method: "POST", body: { note: note.value.trim() } });
+      } catch (error) {
+        said.textContent = error.message;
+        return;
+      }
+      this.changed(offset);
+      await this.open(offset);
+    });
+    return form;
+  }
+
   #sendText() {
     return this.#letter.redrives.length ? "Redrive it again" : "Redrive";
   }
@@ -247,7 +280,7 @@ export class LetterSheet {
       await new Promise((go) => setTimeout(go, WATCH_EVERY));
       const told = await ask(`/api/streams/deadletters/${offset}`).catch(() => null);
       if (!told || opened !== this.#opened) continue;
-      this.#letter = { ...this.#letter, redrives: told.redrives, became: told.became, again: told.again };
+      this.#letter = { ...this.#letter, redrives: told.redrives, became: told.became, again: told.again, aside: told.aside };
       byId("history").replaceWith(this.#history());
       this.changed(offset);
       if (!["under way", "unknown"].includes(told.became)) return;
@@ -265,6 +298,7 @@ function preview(told) {
   return [
     element("p", { class: "muted small" }, "It goes through its conversation's door first, so that it keeps its turn."),
     routeLine({ steps: told.steps }, false),
+    unanswered(told.answered),
     told.edited.length ? element("p", {}, `Changed: ${told.edited.join(", ")}`) : null,
   ].filter(Boolean);
 }

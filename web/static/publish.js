@@ -2,7 +2,7 @@
 
 import { byId, element } from "./dom.js";
 import { settled, showProblems } from "./problems.js";
-import { named, RouteEditor, routeLine } from "./route.js";
+import { named, RouteEditor, routeLine, unanswered } from "./route.js";
 import { fieldOf, inputFor, rows } from "./schema.js";
 import { ask, begin, notice } from "./shell.js";
 
@@ -128,7 +128,8 @@ function show(told, problems) {
       ? [
           element("p", {}, `${named(told.topic)} gets it, as turn ${told.turn} of conversation ${told.session_id}.`),
           routeLine({ steps: told.steps }, false),
-        ]
+          unanswered(told.answered),
+        ].filter(Boolean)
       : [element("p", { class: "muted" }, "What is marked above has to be put right first.")]),
   );
 }

@@ -21,6 +21,16 @@ export function routeLine({ done = [], steps = [] }, broken = true) {
   );
 }
 
+/** Return a warning for a route on which nobody is answered, else null. */
+export const unanswered = (answered) =>
+  answered
+    ? null
+    : element(
+        "p",
+        { class: "notice" },
+        "This route ends without a reply: the customer hears nothing, and the conversation may wait a quarter of an hour. End it with a router or the response aggregator.",
+      );
+
 /** Edits a route in `box`; fires "change" when it has changed. */
 export class RouteEditor extends EventTarget {
   #steps = [];

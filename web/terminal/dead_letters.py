@@ -26,6 +26,7 @@ from streams.redrive import (
     plan,
     read,
     redrive,
+    set_aside,
 )
 from streams.settings import Settings
 from web.terminal.moment import MOMENT
@@ -51,13 +52,13 @@ def _filters(command: Command) -> Command:
 
 @click.group()
 def deadletters() -> None:
-    """What could not be worked on: list it, look at it, send it on."""
+    """What could not be worked on: list it, look at it, send it on or set it aside."""
 
 
 @deadletters.command("list")
 @_filters
 @click.option("--limit", default=50, show_default=True, help="At most so many; 0: all.")
-@click.option("--open", "only_open", is_flag=True, help="Only those never redriven.")
+@click.option("--open", "only_open", is_flag=True, help="Only those about which nothing was done.")
 @_unmask
 @_json
 def list_command(
@@ -119,7 +120,7 @@ def show_command(letter: int, unmask: bool, only_message: bool, as_json_lines: b
 @click.option(
     "--message", type=click.File("r"), help="The message to send in the place of one letter's."
 )
-@click.option("--again", is_flag=True, help="Also what was redriven before.")
+@click.option("--again", is_flag=True, help="Also what was redriven or set aside before.")
 @click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_json
@@ -134,7 +135,7 @@ def redrive_command(
     as_json_lines: bool,
     **filters: Any,
 ) -> None:
-    """Send letters on: those named, or those that the filters find and nobody has redriven.
+    """Send letters on: those named, or the open ones that the filters find.
 
     Each goes on where it was, through its session's door. Exit status 1 if one could not.
     """
@@ -176,6 +177,19 @@ def redrive_command(
     with_broker(work)
 
 
+@deadletters.command("aside")
+@click.argument("letters", type=int, nargs=-1, required=True)
+@click.option("--note", required=True, help="Why nothing is to be done.")
+def aside_command(letters: tuple[int, ...], note: str) -> None:
+    """Set letters aside: they stay, and are no longer listed as open."""
+
+    async def work(client: Client, settings: Settings) -> None:
+        for offset in letters:
+            await set_aside(client, settings, operator_name(), offset, note)
+
+    with_broker(work)
+
+
 async def _select(
     client: Client, settings: Settings, filters: Json, limit: int, *, only_open: bool
 ) -> list[tuple[Letter, Fate]]:
@@ -186,7 +200,7 @@ async def _select(
         page = await find(client, settings, wanted, before=before)
         told = await fates(client, settings, page.letters)
         for letter, fate in zip(page.letters, told, strict=True):
-            if not (only_open and fate.redrives):
+            if fate.open or not only_open:
                 chosen.append((letter, fate))
         before = page.before
         if before is None or 0 < limit <= len(chosen):

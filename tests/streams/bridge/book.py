@@ -75,6 +75,10 @@ class Book:
         self._publish(key, text, topic)
         await self.publisher.flush()
 
+    def let_go(self) -> None:
+        """Let a worker go on that blocks until it is told."""
+        self.path.with_suffix(".told").touch()
+
     def _publish(self, key: bytes, text: str, topic: str) -> None:
         where = subject(self.prefix, topic, partition_for(key, PARTITIONS))
         self.publisher.publish(where, text.encode(), encode_headers(key, b""))
@@ -171,6 +175,17 @@ class Book:
             return (await js.get_last_msg(info.stream, info.filter(partition))).seq or 0
         except NotFoundError:
             return 0
+
+    async def joined(self, workers: Iterable[str], *, after: int = 0) -> dict[str, dict[str, Any]]:
+        """Wait until these, and no others, work in one generation; return their shares in it."""
+        names = set(workers)
+
+        def all_have() -> dict[str, dict[str, Any]] | None:
+            shares = self.shares(generation := self.generation())
+            return shares if generation > after and set(shares) == names else None
+
+        shares: dict[str, dict[str, Any]] = await until(all_have, f"{names} share", deadline=60)
+        return shares
 
     def shares(self, generation: int) -> dict[str, dict[str, Any]]:
         """Return what each worker was assigned in a generation."""

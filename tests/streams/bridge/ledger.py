@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any, cast
 
 import faust
@@ -36,7 +37,8 @@ app = faust.App(
     stream_recovery_delay=0.0,
 )
 app.producer_only = bool(os.environ.get("PRODUCER_ONLY"))
-_file = os.open(os.environ["LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+LEDGER = Path(os.environ["LEDGER"])
+_file = os.open(LEDGER, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
 
 def note(what: str, topic: str = "-", partition: int = 0, offset: int = 0, text: str = "") -> None:
@@ -68,12 +70,21 @@ async def assigned(app: Any, *args: Any, **kwargs: Any) -> None:
     note("assigned", offset=app.consumer_generation_id, text=json.dumps(shares))
 
 
+def block(how_long: str) -> None:
+    """Let nothing else happen in this process, for some seconds or until the test says so."""
+    if how_long != "until told":
+        time.sleep(float(how_long))
+        return
+    while not LEDGER.with_suffix(".told").exists():
+        time.sleep(0.05)
+
+
 async def obey(command: str, argument: str) -> None:
     """Do what a record says."""
     if command == "block":
-        who, _, seconds = argument.partition(":")
+        who, _, how_long = argument.partition(":")
         if who == NAME:  # others shall go on when the record comes to them
-            time.sleep(float(seconds))  # noqa: ASYNC251 - this is what blocks the loop
+            block(how_long)
     elif command == "hang":
         await asyncio.get_running_loop().create_future()
     elif command == "crash":

@@ -275,7 +275,7 @@ async def test_a_member_whose_key_was_taken_away_gives_up_before_it_comes_back(
 
 
 async def test_a_member_that_lives_but_does_not_join_is_expelled(group: Group) -> None:
-    one, two = await group.join(rebalance=0.5), await group.join()
+    one, two = await group.join(rebalance=1.5), await group.join()
     await group.settled()
     two.free.clear()
     three = await group.join()
@@ -290,10 +290,10 @@ async def test_a_member_that_lives_but_does_not_join_is_expelled(group: Group) -
 
 async def test_others_lead_when_the_leader_hangs(group: Group) -> None:
     leader = await group.join()
-    two = await group.join(rebalance=0.5)
+    two = await group.join(rebalance=1.5)
     await group.settled()
     leader.free.clear()
-    three = await group.join(rebalance=0.5)
+    three = await group.join(rebalance=1.5)
     await until(lambda: not leader.member.holds_lease())
     await until(lambda: two.member.leads and two.parts | three.parts == set(PARTS))
     leader.free.set()
@@ -384,8 +384,8 @@ async def test_leaving_ends_whatever_the_member_is_doing(
 
 
 async def test_a_loop_that_is_stuck_lets_the_lease_go(group: Group) -> None:
-    stuck, one = await group.join(session=1, patience=0.5), await group.join()
-    for _ in range(15):
+    stuck, one = await group.join(session=2, patience=1.5), await group.join()
+    for _ in range(25):
         stuck.member.check(0)
         await asyncio.sleep(0.1)
     assert not stuck.lost

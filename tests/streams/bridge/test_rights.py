@@ -16,12 +16,16 @@ import pytest
 from faust.types import StreamT
 from nats.aio.client import Client
 
+from streams.bridge.bucket import Bucket, SharedBucket
 from streams.bridge.connection import check_jetstream, connect, parse_url
+from streams.bridge.direct import batch, first, last
 from streams.bridge.errors import AccessDenied
-from streams.bridge.layout import encode_headers, subject
+from streams.bridge.generations import State
+from streams.bridge.groups import read_groups
+from streams.bridge.layout import encode_headers, offsets_base, shared_stream, subject
 from streams.bridge.publisher import Publisher
 from streams.bridge.rights import Right
-from streams.bridge.topics import TopicSpec, declare, lookup
+from streams.bridge.topics import TopicSpec, declare, describe, lookup
 
 from .conftest import Configured, Serve, Worker, running, together, until
 
@@ -113,6 +117,7 @@ def documented(serve: Serve, prefix: str, monkeypatch: pytest.MonkeyPatch) -> Co
     """A server that is configured as the README says."""
     monkeypatch.setenv("WORKER_PASSWORD", "wpw")
     monkeypatch.setenv("CLIENT_PASSWORD", "cpw")
+    monkeypatch.setenv("VIEWER_PASSWORD", "vpw")
     return serve(snippet().replace("shop", prefix))
 
 
@@ -173,6 +178,59 @@ async def test_a_whole_life_under_the_documented_rights(
         assert three.stop() == 0
     await client.close()
     assert [named(worker.output) for worker in (one, two, three)] == [[], [], []]
+
+
+async def look(url: str, prefix: str, *, shared: bool) -> None:
+    """Look at everything that there is for those who look."""
+    client = await connect(parse_url(f"{url}?prefix={prefix}"), name="viewer")
+    try:
+        (info,) = await describe(client.jetstream(), prefix)
+        (group,) = await read_groups(client, prefix)
+        assert (info.topic, info.shared, group.name) == ("t", shared, "g")
+        assert len(group.committed) == (1 if shared else 0)
+        found = await first(client, info.stream, info.filter(0))
+        assert found == await last(client, info.stream, info.filter(0))
+        records, _ = await batch(client, info.stream, info.filter(0), 1, 5)
+        assert records == [found]
+    finally:
+        await client.close()
+
+
+async def put_some(client: Client, prefix: str, *, shared: bool) -> None:
+    """Make a topic with a record, and a group; where topics share a stream also its offset."""
+    js = client.jetstream()
+    await declare(js, TopicSpec("t", 1, prefix=prefix, shared=shared))
+    await js.publish(subject(prefix, "t", 0), b"1")
+    groups = Bucket(client, f"{prefix}-groups")
+    await groups.create(storage="memory", replicas=1)
+    await groups.put("group.g.state", State().encode())
+    if shared:
+        offsets = SharedBucket(client, shared_stream(prefix), offsets_base(prefix))
+        await offsets.put("offset.g.t.0", b'{"offset": 1}')
+
+
+async def test_who_looks_needs_the_documented_rights_and_all_of_them(
+    serve: Serve, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.bridge.groups.READ_SECONDS", 2.0)
+    needed = [line for line in lines("VIEWER") if not line.dispensable]
+    lacking = {f"{prefix}x{place}": line for place, line in enumerate(needed)}
+    whole = {f"{prefix}own": False, f"{prefix}shared": True}
+    granted = {user: [line for line in needed if line != lacking[user]] for user in lacking}
+    server = serve(granting(granted | {user: lines("VIEWER") for user in whole}))
+    admin = await connect(parse_url(server.url_for("admin:pw")), name="admin")
+
+    async def without(user: str, missing: Line) -> None:
+        shared = "share a stream" in missing.remark
+        await put_some(admin, user, shared=shared)
+        with pytest.raises((AccessDenied, TimeoutError)):
+            await look(server.url_for(f"{user}:pw"), user, shared=shared)
+
+    for user, shared in whole.items():
+        await put_some(admin, user, shared=shared)
+        await look(server.url_for(f"{user}:pw"), user, shared=shared)
+    await asyncio.gather(*(without(user, missing) for user, missing in lacking.items()))
+    await admin.close()
 
 
 def asked(app: Any) -> tuple[Any, Any]:

@@ -51,7 +51,7 @@ def gates(new_app: NewApp, nats_url: str, prefix: str) -> Gates:
 async def test_what_is_acknowledged_during_a_commit_is_committed_before_the_end(
     gates: Gates,
 ) -> None:
-    one, topic = gates.worker("one")
+    one, topic = gates.worker("one", drain=20)
     held = asyncio.Event()
     async with running(one):
         commit = one.consumer._commit

@@ -102,6 +102,58 @@ async def test_nothing_of_an_event_is_stored_before_it_is_finished(
     assert await values(client, prefix, "app-seen-changelog") == [b"3"]
 
 
+@pytest.mark.parametrize("way", ["take", "take_events", "take_with_timestamp", "noack_take"])
+async def test_events_that_are_worked_on_together_are_stored_together(
+    new_exact: NewApp, client: Client, prefix: str, nats_url: str, way: str
+) -> None:
+    gate = asyncio.Event()
+    taken: list[Any] = []
+    looked_at: list[Any] = []
+
+    def build() -> tuple[Any, Any]:
+        app = new_exact(broker=f"{nats_url}?prefix={prefix}&drain=0.5")
+        inbox = app.topic("in", value_type=int, partitions=2)
+        outbox = app.topic("out", value_serializer="raw", partitions=1)
+
+        @app.agent(inbox)
+        async def together(stream: StreamT[Any]) -> None:
+            more = ("at",) if way == "take_with_timestamp" else ()
+            async for values in getattr(stream, way)(2, 60.0, *more):
+                plain = [getattr(value, "value", value) for value in values]
+                taken.append(plain)
+                await outbox.send(value=b"%d" % sum(plain))
+                for event in values if way == "noack_take" else ():
+                    event.ack()
+
+        @app.agent(inbox)
+        async def look(stream: StreamT[Any]) -> None:
+            async for event in stream.events():
+                looked_at.append(event.value)
+                if event.message.partition == 1:
+                    await gate.wait()
+
+        return app, inbox
+
+    app, inbox = build()
+    async with running(app):
+        for number in (0, 1):
+            await inbox.send(value=10 + number, partition=number)
+        await until(lambda: taken and 11 in looked_at)
+        # Partition 0 is done with, but for what was done of it together with partition 1.
+        await app.consumer.commit()
+        assert (await counts(client, prefix)).get("out", 0) == 0
+    gate.set()
+    taken.clear()
+    app, inbox = build()
+    async with running(app):
+        await holds(client, prefix, {"out": 1})
+        assert sorted(taken[0]) == [10, 11]
+        for number in (0, 1):
+            await inbox.send(value=20 + number, partition=number)
+        await holds(client, prefix, {"out": 2})
+    assert await values(client, prefix, "out") == [b"21", b"41"]
+
+
 async def test_what_no_event_sends_is_stored_at_once(
     new_exact: NewApp, client: Client, prefix: str
 ) -> None:

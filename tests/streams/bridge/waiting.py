@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-DEADLINE = 30.0
+DEADLINE = 60.0
 
 
 async def until(condition: Callable[[], Any], what: str = "", deadline: float = DEADLINE) -> Any:

@@ -53,6 +53,7 @@ class Stage:
             web_enabled=False,
             datadir=str(settings.data_dir / "tables"),
             stream_wait_empty=True,
+            broker_commit_interval=0.2,
         )
         gateway = Gateway(settings)
         await gateway.start()

@@ -2,6 +2,8 @@ import base64
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from streams.bridge import Record
 from streams.bridge.direct import Found
@@ -21,7 +23,7 @@ def test_json_is_shown_as_json_and_masked() -> None:
     assert (shown.form, shown.value) == ("json", {"email": "a•••@example.com", "id": "t1"})
     assert (shown.topic, shown.partition, shown.offset, shown.key) == ("t", 1, 7, "s1")
     assert shown.headers == [("Origin", "a/1/2")]
-    assert (shown.raw, shown.hex, shown.masked, shown.sent_at) == (None, None, True, None)
+    assert (shown.raw, shown.masked, shown.sent_at) == (None, True, None)
     assert "ann@" not in shown.model_dump_json()
 
 
@@ -36,12 +38,33 @@ def test_unmasked_comes_with_the_raw_bytes() -> None:
 @pytest.mark.parametrize("data", [b"\xff\xfe ann@example.com", b"ann@example.com", b"[" * 100_000])
 def test_bytes_that_are_no_json(data: bytes) -> None:
     masked = view(found(data))
-    assert (masked.form, masked.hex, masked.raw) == ("bytes", None, None)
+    assert (masked.form, masked.raw) == ("bytes", None)
     assert "ann@" not in (masked.text or "")
     shown = view(found(data), unmask=True)
-    assert shown.hex is not None
-    assert data.hex(" ").startswith(shown.hex)
     assert base64.b64decode(shown.raw or "") == data
+
+
+@pytest.mark.parametrize(
+    "data", [b"NaN", b'{"x": -Infinity}', b'{"x": "\\ud800"}', b"[" * 500 + b"]" * 500]
+)
+def test_what_other_programs_would_not_read_as_json_is_text(data: bytes) -> None:
+    for unmask in (False, True):
+        shown = view(found(data), unmask=unmask)
+        assert shown.form == "bytes"
+        json.loads(shown.model_dump_json())
+    assert shown.text == data.decode()
+
+
+@given(
+    st.binary() | st.recursive(st.none() | st.text() | st.floats(), st.lists).map(json.dumps),
+    st.booleans(),
+)
+def test_any_record_can_be_shown(data: bytes | str, unmask: bool) -> None:
+    value = data if isinstance(data, bytes) else data.encode()
+    shown = view(found(value, key=value, headers=(("a", value),)), unmask=unmask)
+    again = json.loads(shown.model_dump_json(), parse_constant=pytest.fail)
+    assert again["size"] == len(value)
+    json.dumps(shown.row(), ensure_ascii=False).encode()
 
 
 def test_a_tombstone() -> None:

@@ -12,6 +12,7 @@ from streams.slip import HOP_LIMIT, RouteSlip
 from streams.topics import declare_topics
 from tests.streams.letters import bury, turn
 from tests.web.terminal.conftest import Prepare, Run
+from web.terminal.audit import audit_command
 from web.terminal.dead_letters import deadletters
 
 SECRET = "ann@example.com"
@@ -106,6 +107,21 @@ def test_letters_are_sent_on_once_unless_told_so(run: Run, letters: list[int]) -
     )
     left = lines(run(deadletters, "list", "--json", "--open").stdout)
     assert [each["offset"] for each in left] == letters[:0:-1]
+
+
+def test_letters_that_are_set_aside_are_no_longer_open(run: Run, letters: list[int]) -> None:
+    one = str(letters[0])
+    assert run(deadletters, "aside", one).exit_code == 2
+    assert run(deadletters, "aside", one, "--note", "a test of ours").exit_code == 0
+    assert "a test of ours" in run(deadletters, "show", one).output
+    left = lines(run(deadletters, "list", "--json", "--open").stdout)
+    assert letters[0] not in [each["offset"] for each in left]
+    audited = lines(run(audit_command, "--json", "--action", "set aside").stdout)
+    assert [(each["target"], each["detail"]) for each in audited] == [
+        (f"dead letter {one}", {"note": "a test of ours"})
+    ]
+    assert "a test of ours" in run(audit_command, "--since", "1h").output
+    assert "no such entries" in run(audit_command, "--operator", "nobody").output
 
 
 def test_a_route_and_an_edited_message_are_checked_and_sent(
