@@ -3,8 +3,9 @@
 A session's records are all in one partition of each topic. Replies carry the session in their
 subject, so JetStream finds them by itself. Of the other topics the newest records are looked
 through by their headers alone, so many of each at most. What is older is found by what the
-records say of each other: a reply's time leads to the journal, the journal's hops to the last
-mailbox, and the id of each record names the one that it was sent because of.
+records say of each other: a reply's time leads to the journal (who has a history may know the
+place), the journal's hops to the last mailbox, and the id of each record names the one that it was
+sent because of.
 """
 
 import asyncio
@@ -40,8 +41,8 @@ from streams.topics import AUDIT, DEAD_LETTERS, JOURNAL, MAILBOXES, REPLIES
 MOST: Final = 5_000
 """Records of each topic that are looked through from the newest on, unless told otherwise; and
 as many at most around a time that something older is known to have happened at."""
-SESSION_MOST: Final = 300
-"""Records of the session that are taken from one topic, the newest ones."""
+SESSION_MOST: Final = 60
+"""Records of the session that are taken from one topic at once, the newest ones."""
 TURNS: Final = 30
 """Turns older than what was looked through that are followed back, from the newest on."""
 WITHIN: Final = 30.0
@@ -66,6 +67,8 @@ class Coverage(BaseModel):
     from_offset: int
     complete: bool
     """Whether nothing of the session can have been missed."""
+    left_out: int = 0
+    """Records of the session that were seen and not taken: it has too many."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,7 @@ class Trail:
         session_id: str,
         *,
         most: int = MOST,
+        ends: Iterable[int] = (),
         within: float = WITHIN,
     ) -> None:
         self.session_id = session_id
@@ -109,6 +113,8 @@ class Trail:
         self._within = within
         self._mark = f"{KEY}: {session_id}\r\n".encode()
         self._most = most
+        self._ends = list(ends)
+        """Offsets in the journal that are known to be of this session."""
         self._next: dict[str, int] = {}
         self._topics: dict[str, TopicInfo] = {}
         self._gone: set[Position] = set()
@@ -132,6 +138,9 @@ class Trail:
                     if not topic.compacted and topic.topic != AUDIT
                 }
                 await self._each(self._look_through(topic) for topic in self._topics.values())
+                if self._ends and (journal := self._topics.get(JOURNAL)) is not None:
+                    ends, self._ends = self._ends, []
+                    await self._take(journal, ends[-TURNS:])
                 await self._follow_replies()
                 await self._follow_ends()
                 await self._follow_causes()
@@ -169,6 +178,7 @@ class Trail:
         coverage.looked_at += looked
         coverage.complete = coverage.complete or looked >= coverage.records
         if len(found) > SESSION_MOST:
+            coverage.left_out += len(found) - SESSION_MOST
             coverage.complete = False
         await self._take(topic, found[-SESSION_MOST:])
 
