@@ -45,7 +45,7 @@ async def check_partition(
         pass
     elif not known:
         reason = "nobody knows which changelog it was filled from"
-    elif known != changelog.created or persisted > changelog.last_offset:
+    elif known != changelog.identity or persisted > changelog.last_offset:
         reason = f"it was filled up to {persisted} from a changelog that has lost records since"
         if app.conf.recovery_consistency_check:
             raise ConsistencyError(
@@ -59,9 +59,9 @@ async def check_partition(
         logger.warning("%s[%d] is read back whole: %s", tp.topic, tp.partition, reason)
         drop_partition(app, store, tp)
         store.persisted_offset(tp)  # makes the folder again
-    if known != changelog.created or reason:
+    if known != changelog.identity or reason:
         beside = origin.with_suffix(".new")
-        beside.write_text(changelog.created)
+        beside.write_text(changelog.identity)
         os.replace(beside, origin)
 
 
@@ -73,7 +73,9 @@ async def missed_tombstones(js: JetStreamContext, changelog: TopicInfo, persiste
     """
     age = min(changelog.tombstone_age, changelog.max_age or changelog.tombstone_age)
     moment = datetime.fromtimestamp(time.time() - age * MARGIN, UTC)
-    if persisted >= changelog.last_offset or datetime.fromisoformat(changelog.created) >= moment:
+    if persisted >= changelog.last_offset:
+        return False
+    if changelog.created is not None and changelog.created >= moment:
         return False
     return persisted < await _first_since(js, changelog, moment)
 

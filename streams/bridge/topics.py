@@ -10,6 +10,7 @@ import json
 import secrets
 from collections import Counter
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Final, Literal
 
 import nats.js.errors
@@ -105,7 +106,7 @@ class TopicInfo:
     """The name of its JetStream stream."""
     owner: str = ""
     identity: str = ""
-    """Differs when the topic was deleted and created anew; empty if whoever made it gave none."""
+    """Differs when the topic was deleted and created anew."""
     messages: int = 0
     bytes: int = 0
     """Of its stream: of all topics together where they share one."""
@@ -117,8 +118,8 @@ class TopicInfo:
     """Seconds after which records go; None if they stay."""
     tombstone_age: float = TOMBSTONE_SECONDS
     """Seconds that a deleted key's tombstone stays."""
-    created: str = ""
-    """When its stream was made; another time means another stream."""
+    created: datetime | None = None
+    """When its stream was made."""
 
     @property
     def shared(self) -> bool:
@@ -361,18 +362,18 @@ def _described(prefix: str, topic: str, info: StreamInfo, description: bytes) ->
         bytes=info.state.bytes,
         first_offset=info.state.first_seq,
         last_offset=info.state.last_seq,
-        created=_created(info),
+        created=info.created,
         **said,
     )
 
 
 def identity_of(info: StreamInfo) -> str:
-    """Return what tells a stream from a later one with the same name; empty if nothing does."""
-    return (info.config.metadata or {}).get(IDENTITY, "")
+    """Return what tells a stream from a later one with the same name.
 
-
-def _created(info: StreamInfo) -> str:
-    return info.created.isoformat() if info.created else ""
+    It is what its maker has given it, which a backup keeps, else when it was made.
+    """
+    made = info.created.isoformat() if info.created else ""
+    return (info.config.metadata or {}).get(IDENTITY, made)
 
 
 def topic_info(info: StreamInfo) -> TopicInfo | None:
@@ -396,7 +397,7 @@ def topic_info(info: StreamInfo) -> TopicInfo | None:
         last_offset=info.state.last_seq,
         max_age=info.config.max_age or None,
         tombstone_age=float(metadata.get(_TOMBSTONE_AGE, TOMBSTONE_SECONDS)),
-        created=_created(info),
+        created=info.created,
     )
 
 

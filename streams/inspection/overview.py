@@ -139,7 +139,7 @@ class Observer:
         return "other"
 
     async def _topic(self, info: TopicInfo, groups: list[GroupInfo]) -> TopicView:
-        state = (info.created, info.identity, info.messages, info.first_offset, info.last_offset)
+        state = (info.identity, info.messages, info.first_offset, info.last_offset)
         known = self._known.get(info.topic)
         if known is not None and known[0] == state:
             ranges = known[1]

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, Field
+from pydantic_core import to_json
 
 from streams.bridge.direct import Found
 from streams.inspection.expression import Expression
@@ -64,7 +65,7 @@ def view(found: Found, *, unmask: bool = False) -> RecordView:
         at=datetime.fromtimestamp(found.stored, UTC),
         key=None if record.key is None else _readable(record.key),
         headers=[(name, _readable(value)) for name, value in record.headers],
-        message_id=record.message_id,
+        message_id=None if record.message_id is None else _encodable(record.message_id),
         size=len(record.value or b""),
         form="null",
         masked=not unmask,
@@ -80,11 +81,14 @@ def view(found: Found, *, unmask: bool = False) -> RecordView:
 
 def _add_content(shown: RecordView, data: bytes) -> None:
     try:
-        shown.value = json.loads(data)
-        shown.form = "json"
+        value = json.loads(data, parse_constant=_refuse)
+        # What no other program would read as JSON is not shown as such: half characters, and what
+        # is nested so deeply that writing it fails.
+        to_json(value)
     except (ValueError, RecursionError):
-        shown.form = "bytes"
-        shown.text = _readable(data)
+        shown.form, shown.text = "bytes", _readable(data)
+    else:
+        shown.form, shown.value = "json", value
 
 
 def _masked(shown: RecordView) -> RecordView:
@@ -96,8 +100,17 @@ def _masked(shown: RecordView) -> RecordView:
     return shown
 
 
+def _refuse(constant: str) -> Any:
+    """Refuse NaN and infinity, which Python reads and JSON does not have."""
+    raise ValueError(constant)
+
+
 def _readable(data: bytes) -> str:
     return data.decode("utf-8", "replace")
+
+
+def _encodable(text: str) -> str:
+    return _readable(text.encode("utf-8", "surrogateescape"))
 
 
 def _short(value: Any) -> str:

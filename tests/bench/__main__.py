@@ -14,7 +14,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from tests.bench import chains, mesh, rebalance, recovery, report
+from tests.bench import chains, mesh, rebalance, recovery, report, watching
 
 
 def run_chains(options: argparse.Namespace) -> None:
@@ -62,11 +62,22 @@ def run_mesh(options: argparse.Namespace) -> None:
         report.write("mesh", options.command, found)
 
 
+def run_watching(options: argparse.Namespace) -> None:
+    """Measure what it costs the mesh to be looked at."""
+    rounds, seconds = watching.QUICK if options.quick else watching.LONG
+    measured = asyncio.run(watching.measure(options.rounds or rounds, seconds))
+    found = report.of_watching(measured)
+    report.show_watching(found)
+    if options.keep:
+        report.write("watching", options.command, found)
+
+
 STEPS = {
     "chains": run_chains,
     "recovery": run_recovery,
     "rebalance": run_rebalance,
     "mesh": run_mesh,
+    "watching": run_watching,
 }
 
 

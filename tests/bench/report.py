@@ -7,12 +7,14 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from tests.bench.chains import Comparison, Visit
 from tests.bench.rebalance import Rebalance
 from tests.bench.recovery import BY_HAND
+from tests.bench.watching import Watching
 
 RESULTS = Path(__file__).parent / "results"
 #: What else the machine had to do when we began: processes that wanted to run.
@@ -159,6 +161,43 @@ def show_rebalance(found: Mapping[str, Any]) -> None:
             row += [f"{values['median']:.2f}", f"({values['min']:.2f} to {values['max']:.2f})"]
         rows.append(row)
     show_table("rebalance (a join includes the start of the process)", rows)
+
+
+# -- watching
+
+LOOKED_AT = {
+    "per_second": "turns a second",
+    "worker_ms": "the worker's processor time a turn, ms",
+    "web_ms": "the web process's",
+    "server_ms": "nats-server's",
+}
+
+
+def of_watching(measured: Watching) -> dict[str, Any]:
+    """Return what being looked at costs: ratios of windows with pages to those without."""
+    found: dict[str, Any] = {"pages_told_per_second": spread(measured.told)}
+    for name in LOOKED_AT:
+        without = [getattr(window, name) for window in measured.without]
+        watched = [getattr(window, name) for window in measured.watched]
+        found[name] = {"without pages": spread(without), "with pages": spread(watched)}
+        if all(without):  # who serves pages alone does nothing without them
+            found[name] |= {
+                "ratio": spread([one / two for one, two in zip(watched, without, strict=True)]),
+                # Of windows that are alike: each without pages to the one before it.
+                "noise": spread([later / earlier for earlier, later in pairwise(without)]),
+            }
+    return found
+
+
+def show_watching(found: Mapping[str, Any]) -> None:
+    """Print what being looked at costs."""
+    told = found["pages_told_per_second"]["median"]
+    print(f"\nthe open pages were told {told:.0f} things a second")
+    for name, title in LOOKED_AT.items():
+        rows = [["", "median", "min", "max"]]
+        for what, values in found[name].items():
+            rows.append([what, *(f"{values[of]:.3g}" for of in ("median", "min", "max"))])
+        show_table(title, rows)
 
 
 # -- all

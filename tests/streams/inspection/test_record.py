@@ -2,6 +2,8 @@ import base64
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from streams.bridge import Record
 from streams.bridge.direct import Found
@@ -40,6 +42,29 @@ def test_bytes_that_are_no_json(data: bytes) -> None:
     assert "ann@" not in (masked.text or "")
     shown = view(found(data), unmask=True)
     assert base64.b64decode(shown.raw or "") == data
+
+
+@pytest.mark.parametrize(
+    "data", [b"NaN", b'{"x": -Infinity}', b'{"x": "\\ud800"}', b"[" * 500 + b"]" * 500]
+)
+def test_what_other_programs_would_not_read_as_json_is_text(data: bytes) -> None:
+    for unmask in (False, True):
+        shown = view(found(data), unmask=unmask)
+        assert shown.form == "bytes"
+        json.loads(shown.model_dump_json())
+    assert shown.text == data.decode()
+
+
+@given(
+    st.binary() | st.recursive(st.none() | st.text() | st.floats(), st.lists).map(json.dumps),
+    st.booleans(),
+)
+def test_any_record_can_be_shown(data: bytes | str, unmask: bool) -> None:
+    value = data if isinstance(data, bytes) else data.encode()
+    shown = view(found(value, key=value, headers=(("a", value),)), unmask=unmask)
+    again = json.loads(shown.model_dump_json(), parse_constant=pytest.fail)
+    assert again["size"] == len(value)
+    json.dumps(shown.row(), ensure_ascii=False).encode()
 
 
 def test_a_tombstone() -> None:
