@@ -102,7 +102,9 @@ class Settings(BaseSettings):
         "text", description="Log lines for people, or a JSON object each."
     )
     otel_endpoint: str = Field(
-        "", description="URL of an OpenTelemetry collector (OTLP over HTTP); empty: no spans."
+        "",
+        pattern=r"^(https?://.+)?$",
+        description="URL of an OpenTelemetry collector (OTLP over HTTP); empty: no spans.",
     )
 
     # The pages

@@ -33,6 +33,7 @@ def note(text: str) -> None:
     """Add a remark for people to the current hop, such as why rules answered."""
     if (hop := _current.get()) is not None:
         hop.notes.append(text)
+        tracing.remark(text)
 
 
 class Answer:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
 TRACEPARENT: Final = "traceparent"
-ERROR_LENGTH: Final = 200
+TEXT_LENGTH: Final = 200
 CLOSE_SECONDS: Final = 5.0
 
 Kind = Literal["server", "consumer", "client"]
@@ -125,7 +125,7 @@ class Tracing:
 
     def _fail(self, span: "Span", error: BaseException) -> None:
         span.set_attribute("error.type", type(error).__name__)
-        text = mask_text(str(error))[:ERROR_LENGTH]
+        text = mask_text(str(error))[:TEXT_LENGTH]
         span.set_status(self._trace.Status(self._trace.StatusCode.ERROR, text))
 
 
@@ -194,7 +194,15 @@ def headers() -> dict[str, str]:
     return carrier
 
 
+def remark(text: str) -> None:
+    """Add a remark for people to the current span, masked."""
+    if (here := _here.get()) is not None:
+        here.span.add_event("note", {"text": mask_text(text)[:TEXT_LENGTH]})
+
+
 def trace_id() -> str | None:
-    """Return the trace that this task works in, as people look for it."""
-    here = _here.get()
-    return None if here is None else f"{here.span.get_span_context().trace_id:032x}"
+    """Return the trace that this task works in, as people look for it; None if nobody keeps it."""
+    if (here := _here.get()) is None:
+        return None
+    context = here.span.get_span_context()
+    return f"{context.trace_id:032x}" if context.trace_flags.sampled else None

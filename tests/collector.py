@@ -29,6 +29,7 @@ class Span:
     failed: bool
     status: str
     attributes: dict[str, Any]
+    notes: tuple[str, ...]
 
 
 class Collector:
@@ -51,6 +52,7 @@ class Collector:
                 failed=span.status.code == 2,
                 status=span.status.message,
                 attributes=_values(span.attributes),
+                notes=tuple(_values(event.attributes)["text"] for event in span.events),
             )
             for resource in request.resource_spans
             for scope in resource.scope_spans

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
+from pydantic import ValidationError
 
 from mocks.servers import free_port
 from streams import slip, tracing
@@ -17,7 +18,7 @@ from streams.message import Message
 from streams.redrive import Change, redrive
 from streams.settings import Settings
 from streams.topics import JOURNAL, declare_topics
-from streams.trace import exchange
+from streams.trace import exchange, note
 from streams.tracing import TRACEPARENT, Tracing
 from tests.collector import Collector, Span, collector
 from tests.streams.actors import ENDING, open_bench, pass_on, turn
@@ -83,6 +84,7 @@ async def test_a_turn_is_one_trace_hop_below_hop_with_what_each_has_asked(
     settings: Settings, received: Collector
 ) -> None:
     async def retrieve(message: Message) -> Message:
+        note("rules answered dagny.okafor@example.com")
         with exchange("orders", {"method": "GET", "path": "/orders/W1"}) as answer:
             carried = tracing.headers()
             answer.response = {"status": 200, "body": carried}
@@ -105,6 +107,9 @@ async def test_a_turn_is_one_trace_hop_below_hop_with_what_each_has_asked(
     hops = [span for span in trace if span is not asked]
     assert {span.attributes["mesh.session"] for span in hops} == {message.session_id}
     assert {span.service for span in trace} == {"mesh-worker"}
+    (remark,) = [text for span in trace for text in span.notes]
+    assert remark.startswith("rules answered d")
+    assert "dagny.okafor" not in remark
 
 
 async def test_a_trace_goes_on_where_the_records_header_says(
@@ -215,6 +220,24 @@ async def test_a_root_does_not_take_what_it_finds_around_it(
     (outer,) = received.trace(lambda spans: len(spans) == 1, mark=mark)
     assert outer.name == "outer"
     assert outer.trace != inner
+
+
+async def test_a_trace_that_is_not_sampled_is_not_pointed_to(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
+    opened = await Tracing.open(settings, "worker")
+    assert opened is not None
+    with opened.span("a", "consumer", {}):
+        assert tracing.trace_id() is None
+        assert tracing.headers()[TRACEPARENT].endswith(("-00", "-02"))
+    await opened.close()
+
+
+@pytest.mark.parametrize("endpoint", ["collector:4318", "grpc://collector", "http://"])
+def test_an_endpoint_is_a_url(endpoint: str) -> None:
+    with pytest.raises(ValidationError, match="otel_endpoint"):
+        Settings(otel_endpoint=endpoint)
 
 
 async def test_without_an_endpoint_there_are_no_spans_and_no_headers(tmp_path: Path) -> None:
