@@ -108,7 +108,7 @@ async def test_news_come_while_a_turn_is_under_way(room: Room) -> None:
                 if turn["journal"] is not None:
                     break
     seen = [data["actor"] for event, data in events if event == "progress"]
-    assert seen == ["conversation", "sentiment_analyzer", "response_aggregator"]
+    assert seen[:2] == ["conversation", "sentiment_analyzer"]
     states = [data["turns"][0]["state"] for event, data in events[1:] if event == "conversation"]
     assert states[0] == "under way"
     assert states[-1] == "answered"
