@@ -10,7 +10,7 @@ import json
 import logging
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import aclosing, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -252,9 +252,16 @@ class HistoryProjection(Service):
         try:
             stream = await journal.identity(client, self.settings.prefix)
             after = await asyncio.to_thread(self.history.position, stream)
-            async for turns in journal.finished_turns(client, self.settings.prefix, after):
-                await asyncio.to_thread(self.history.apply, stream, turns)
-                if self.should_stop:
-                    break
+            async with aclosing(
+                journal.finished_turns(client, self.settings.prefix, after)
+            ) as finished:
+                async for turns in finished:
+                    await asyncio.to_thread(self.history.apply, stream, turns)
+                    if self.should_stop:
+                        break
         finally:
-            await client.close()
+            # A stop cancels once more what does not end at once; the connection is closed anyway.
+            leaving = asyncio.ensure_future(client.close())
+            while not leaving.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.shield(leaving)

@@ -172,3 +172,13 @@ async def test_history_follows_the_journal_and_is_rebuilt_from_it(
         (tmp_path / f"history.sqlite{suffix}").unlink(missing_ok=True)
     await follow(settings, 3)
     await client.close()
+
+
+def test_a_turn_that_was_redriven_and_ended_better_leaves_no_escalation(tmp_path: Path) -> None:
+    history = History(tmp_path / "h.sqlite")
+    apology = Escalation(kind="fallback", reason="broken")
+    history.apply("j", [(1, turn(1, escalation=apology)), (2, turn(1))])
+    found = history.conversation("s1")
+    assert found is not None
+    (only,) = found["turns"]
+    assert only["escalation"] is None
