@@ -1,7 +1,7 @@
 """Reading the journal: every finished turn, in the order in which the turns ended."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import Final
 
@@ -37,7 +37,7 @@ async def identity(client: Client, prefix: str) -> str:
 
 async def finished_turns(
     client: Client, prefix: str, after: int = 0
-) -> AsyncIterator[list[tuple[int, Message | Undecodable]]]:
+) -> AsyncGenerator[list[tuple[int, Message | Undecodable]], None]:
     """Yield batches of finished turns with their offsets, from `after` (exclusive) on, for ever.
 
     All partitions come in one order, that of the stream. What is not a message comes as the

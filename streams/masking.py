@@ -70,7 +70,8 @@ _NO_STREET_WORD: Final = (
 _HOUSE: Final = r"(?<![\w#$€£.,/:-])\d{1,5}[a-zA-Z]?,? +"
 _UNIT: Final = r"(?:,? +(?:apt|apartment|flat|suite|ste|unit|floor|#)\.? *#?[\w-]{1,6}\b)?"
 _ADDRESS: Final = re.compile(
-    rf"{_HOUSE}(?:[A-Z][\w'\u2019.-]{{0,30}} +){{1,4}}({_STREET})\b\.?(?i:{_UNIT})"
+    rf"{_HOUSE}(?:(?:[A-Z][\w'\u2019.-]{{0,30}}|\d{{1,3}}(?:st|nd|rd|th)) +){{1,4}}({_STREET})\b\.?"
+    rf"(?i:{_UNIT})"
 )
 _ADDRESS_IN_SMALL_LETTERS: Final = re.compile(
     rf"{_HOUSE}(?:(?!{_NO_STREET_WORD}\b)"
@@ -89,6 +90,11 @@ _TOWN: Final = re.compile(
     rf"\b([A-Z])[\w'\u2019.-]{{1,30}}(?: [A-Z][\w'\u2019.-]{{1,30}}){{0,2}}"
     rf"(, (?:{_STATES}),? )(\d{{2}})\d{{3}}"
     r"(?:-\d{4})?(?![\w-])"
+)
+#: Behind a street nobody takes a state and five digits for anything else: no comma is needed.
+_TOWN_AFTER_STREET: Final = re.compile(
+    rf"({HIDDEN} \w+[.,]?\s+)([A-Z])[\w'\u2019.-]{{1,30}}(?: [A-Z][\w'\u2019.-]{{1,30}}){{0,2}}"
+    rf"(,? (?:{_STATES}),? )(\d{{2}})\d{{3}}(?:-\d{{4}})?(?![\w-])"
 )
 _ZIP: Final = re.compile(
     r"(?i)\b((?:zip|post(?:al)?)(?:[ _-]?code)?(?: is|:|=)? ?)"
@@ -146,6 +152,8 @@ def _mask_long(text: str) -> str:
     for pattern, masked, hints in _AROUND_WORDS:
         if any(hint in words for hint in hints):
             text = pattern.sub(masked, text)
+    if HIDDEN in text:
+        text = _TOWN_AFTER_STREET.sub(rf"\1\2{HIDDEN}\3\4{HIDDEN}", text)
     return text
 
 

@@ -7,8 +7,8 @@ again, keeps its turn and its trace, and says by whose hand it came back.
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
 from nats.aio.client import Client
@@ -35,7 +35,9 @@ REDRIVEN: Final = "Mesh-Redriven"
 
 PAGE: Final = 50
 LOOK: Final = 5000  # letters that one search looks through at most
+AHEAD: Final = 1000  # letters behind a redrive among which it is looked for
 WINDOW: Final = 250
+OVERTAKEN_SECONDS: Final = 0.05
 
 
 class NoLetter(MeshError):
@@ -85,13 +87,14 @@ class Redrive:
     attempt: int
     operator: str
     at: datetime
+    session: str
     turn: str
     steps: list[str]
     edited: list[str]
     arrived: bool  # False: it was begun, and nobody knows whether the message is on its way
 
 
-Became = Literal["unknown", "under way", "buried again", "set aside"] | State
+Became = Literal["unknown", "under way", "buried again", "set aside", "long past"] | State
 
 
 @dataclass(frozen=True)
@@ -193,15 +196,24 @@ async def fates(client: Client, settings: Settings, letters: Iterable[Letter]) -
     told = await asyncio.gather(
         *(entries(client, settings, target=letter.target) for letter in letters)
     )
-    redrives = [_redrives(each) for each in told]
-    begun = [each[-1].at for each in redrives if each]
-    buried = await _buried_again(client, settings, min(begun)) if begun else {}
-    return await asyncio.gather(
-        *(
-            _fate(client, settings, letter, done, each, buried)
-            for letter, done, each in zip(letters, redrives, told, strict=True)
-        )
+    known = await asyncio.gather(
+        *(_fate(client, settings, letter, each) for letter, each in zip(letters, told, strict=True))
     )
+    # A turn that was buried again has an apology or nothing.
+    doubtful = [
+        fate.redrives[-1].at for fate in known if fate.became in ("under way", "unknown", "failed")
+    ]
+    if not doubtful:
+        return known
+    buried = await _buried_again(client, settings, min(doubtful))
+    return [
+        replace(fate, became="buried again", again=again)
+        if fate.redrives
+        and fate.became != "set aside"
+        and (again := buried.get((letter.offset, fate.redrives[-1].attempt))) is not None
+        else fate
+        for letter, fate in zip(letters, known, strict=True)
+    ]
 
 
 def plan(letter: Letter, change: Change, operator: str, attempt: int, now: datetime) -> Message:
@@ -287,7 +299,10 @@ async def redrive(
         try:
             await append(client, settings, claim, after=told[-1].offset if told else 0)
         except Overtaken:
-            continue  # by another redrive, which is seen now, or by somebody who only looked
+            # By another redrive, which is seen next, or by somebody who only looked. A replica
+            # may take a moment to know.
+            await asyncio.sleep(OVERTAKEN_SECONDS)
+            continue
         break
     topic = message.slip.steps[0]
     stored = await put(
@@ -394,6 +409,7 @@ def _redrives(told: list[Entry]) -> list[Redrive]:
             attempt=each.detail["attempt"],
             operator=each.operator,
             at=each.at,
+            session=each.detail["session"],
             turn=each.detail["turn"],
             steps=each.detail["steps"],
             edited=each.detail["edited"],
@@ -413,7 +429,7 @@ async def _buried_again(
         begin = await first(client, *_place(settings), since=since.timestamp())
         position = begin.record.offset if begin else 0
         looked = 0
-        while position and looked < LOOK:
+        while position and looked < AHEAD:
             records, position = await batch(client, *_place(settings), position, WINDOW)
             looked += len(records)
             for record in records:
@@ -424,14 +440,8 @@ async def _buried_again(
     return found
 
 
-async def _fate(
-    client: Client,
-    settings: Settings,
-    letter: Letter,
-    done: list[Redrive],
-    told: list[Entry],
-    buried: dict[tuple[int, int], int],
-) -> Fate:
+async def _fate(client: Client, settings: Settings, letter: Letter, told: list[Entry]) -> Fate:
+    done = _redrives(told)
     last_entry = told[-1].offset if told else 0
     acted = [each for each in told if each.action in ("redrive", "set aside")]
     if acted and acted[-1].action == "set aside":
@@ -439,13 +449,12 @@ async def _fate(
     if not done:
         return Fate(last_entry=last_entry)
     latest = done[-1]
-    if (again := buried.get((letter.offset, latest.attempt))) is not None:
-        return Fate(done, "buried again", again, last_entry)
-    if letter.session_id is not None:
-        run = f"{latest.turn}.{letter.offset}.{latest.attempt}"
-        for reply in await replies_of(client, settings, letter.session_id):
-            if reply.run == run:
-                return Fate(done, reply.state, None, last_entry)
+    run = f"{latest.turn}.{letter.offset}.{latest.attempt}"
+    for reply in await replies_of(client, settings, latest.session):
+        if reply.run == run:
+            return Fate(done, reply.state, None, last_entry)
+    if datetime.now(UTC) - latest.at > timedelta(days=settings.reply_days):
+        return Fate(done, "long past", None, last_entry)
     return Fate(done, "under way" if latest.arrived else "unknown", None, last_entry)
 
 

@@ -10,7 +10,7 @@ import json
 import logging
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import aclosing, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from streams.settings import Settings
 
 log = logging.getLogger(__name__)
 
+FILE: Final = "history.sqlite"
 SCHEMA_VERSION: Final = 1
 AGAIN_SECONDS: Final = 5.0
 
@@ -152,6 +153,25 @@ class History:
             )
 
 
+def journal_offsets(data_dir: Path, session_id: str) -> list[int]:
+    """Return where in the journal a session's finished turns are, as far as this machine knows.
+
+    Only a hint: there may be no history here, and its journal may have been another one.
+    """
+    path = data_dir / FILE
+    if not path.exists():
+        return []
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            found = db.execute(
+                "SELECT journal_offset FROM turns WHERE session_id = ? ORDER BY turn", (session_id,)
+            )
+            return [row[0] for row in found]
+    except sqlite3.Error as error:
+        log.warning("the history cannot be asked: %s", error)
+        return []
+
+
 @contextmanager
 def _transaction(db: sqlite3.Connection) -> Iterator[None]:
     db.execute("BEGIN IMMEDIATE")
@@ -234,7 +254,7 @@ class HistoryProjection(Service):
 
     async def on_start(self) -> None:
         """Open the file, or make it."""
-        path = self.settings.data_dir / "history.sqlite"
+        path = self.settings.data_dir / FILE
         self.history = await asyncio.to_thread(History, path)
 
     @Service.task
@@ -252,9 +272,16 @@ class HistoryProjection(Service):
         try:
             stream = await journal.identity(client, self.settings.prefix)
             after = await asyncio.to_thread(self.history.position, stream)
-            async for turns in journal.finished_turns(client, self.settings.prefix, after):
-                await asyncio.to_thread(self.history.apply, stream, turns)
-                if self.should_stop:
-                    break
+            async with aclosing(
+                journal.finished_turns(client, self.settings.prefix, after)
+            ) as finished:
+                async for turns in finished:
+                    await asyncio.to_thread(self.history.apply, stream, turns)
+                    if self.should_stop:
+                        break
         finally:
-            await client.close()
+            # A stop cancels once more what does not end at once; the connection is closed anyway.
+            leaving = asyncio.ensure_future(client.close())
+            while not leaving.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.shield(leaving)

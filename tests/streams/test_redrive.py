@@ -369,6 +369,17 @@ async def test_a_redrive_that_broke_off_is_seen_and_may_be_done_again(
     assert (again.attempt, (await fates(client, settings, [one]))[0].became) == (2, "under way")
 
 
+async def test_what_became_of_a_letter_is_known_for_as_long_as_replies_are_kept(
+    settings: Settings, client: Client
+) -> None:
+    offset = await bury(client, settings, turn().encode())
+    await redrive(client, settings, "ines", offset, Change(), seen=0)
+    one = await read(client, settings, offset)
+    brief = settings.model_copy(update={"reply_days": 1e-9})
+    assert [fate.became for fate in await fates(client, brief, [one])] == ["long past"]
+    assert [fate.became for fate in await fates(client, settings, [one])] == ["under way"]
+
+
 async def test_a_letter_that_is_set_aside_says_why_until_it_is_redriven(
     settings: Settings, client: Client
 ) -> None:

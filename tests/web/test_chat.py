@@ -59,6 +59,17 @@ async def test_the_same_message_sent_again_is_harmless_and_gets_the_same_reply(
     assert [turn.id for turn in responder.turns] == ["m-1", "m-2"]
 
 
+async def test_a_turn_that_was_answered_again_has_its_last_reply(
+    client: Web, responder: Responder
+) -> None:
+    session_id, _ = await client.session()
+    for text in ("an apology", "the reply to the redriven turn"):
+        await responder.publish(responder.next_reply(session_id, "m1", text))
+    status, told = await client.chat("hello", session_id=session_id, message_id="m1")
+    assert (status, told["response"]) == (200, "the reply to the redriven turn")
+    assert responder.turns == []
+
+
 async def test_two_sessions_may_use_the_same_message_id(client: Web, responder: Responder) -> None:
     _, first = await client.chat("one", message_id="1")
     _, second = await client.chat("two", message_id="1")

@@ -21,6 +21,7 @@ const BECAME = {
   escalated: ["handed over to a person", "good"],
   failed: ["answered with an apology", "bad"],
   "set aside": ["set aside", ""],
+  "long past": ["redriven long ago", ""],
 };
 
 /** Return a mark that says what became of a letter. */
