@@ -37,6 +37,7 @@ PAGE: Final = 50
 LOOK: Final = 5000  # letters that one search looks through at most
 AHEAD: Final = 1000  # letters behind a redrive among which it is looked for
 WINDOW: Final = 250
+OVERTAKEN_SECONDS: Final = 0.05
 
 
 class NoLetter(MeshError):
@@ -298,7 +299,10 @@ async def redrive(
         try:
             await append(client, settings, claim, after=told[-1].offset if told else 0)
         except Overtaken:
-            continue  # by another redrive, which is seen now, or by somebody who only looked
+            # By another redrive, which is seen next, or by somebody who only looked. A replica
+            # may take a moment to know.
+            await asyncio.sleep(OVERTAKEN_SECONDS)
+            continue
         break
     topic = message.slip.steps[0]
     stored = await put(

@@ -26,6 +26,7 @@ from streams.settings import Settings
 
 log = logging.getLogger(__name__)
 
+FILE: Final = "history.sqlite"
 SCHEMA_VERSION: Final = 1
 AGAIN_SECONDS: Final = 5.0
 
@@ -152,6 +153,25 @@ class History:
             )
 
 
+def journal_offsets(data_dir: Path, session_id: str) -> list[int]:
+    """Return where in the journal a session's finished turns are, as far as this machine knows.
+
+    Only a hint: there may be no history here, and its journal may have been another one.
+    """
+    path = data_dir / FILE
+    if not path.exists():
+        return []
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            found = db.execute(
+                "SELECT journal_offset FROM turns WHERE session_id = ? ORDER BY turn", (session_id,)
+            )
+            return [row[0] for row in found]
+    except sqlite3.Error as error:
+        log.warning("the history cannot be asked: %s", error)
+        return []
+
+
 @contextmanager
 def _transaction(db: sqlite3.Connection) -> Iterator[None]:
     db.execute("BEGIN IMMEDIATE")
@@ -234,7 +254,7 @@ class HistoryProjection(Service):
 
     async def on_start(self) -> None:
         """Open the file, or make it."""
-        path = self.settings.data_dir / "history.sqlite"
+        path = self.settings.data_dir / FILE
         self.history = await asyncio.to_thread(History, path)
 
     @Service.task

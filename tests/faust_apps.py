@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import faust
@@ -49,7 +49,8 @@ async def records(url: str, prefix: str, topic: str) -> list[Record]:
         except NotFoundError:
             return found  # nothing was sent there yet
         for sequence in range(max(1, state.first_seq), state.last_seq + 1):
-            found.append(decode(await js.get_msg(stream, sequence)))
+            with suppress(NotFoundError):  # it was purged
+                found.append(decode(await js.get_msg(stream, sequence)))
         return found
     finally:
         await client.close()

@@ -1,20 +1,22 @@
 """Conversations for operators: the newest ones, and one over all topics, as it happens."""
 
 import asyncio
+import json
 import time
 from contextlib import suppress
 from typing import Final
 
 from aiohttp import web
 
-from streams.inspection.assembly import Mask, conversation
+from streams.inspection.assembly import Known, Mask, conversation
 from streams.inspection.recent import recent
 from streams.inspection.sequence import mermaid
 from streams.inspection.trail import MOST, Trail
 from streams.masking import mask
 from streams.reply import Progress
+from tables.history import journal_offsets
 from web.errors import ApiError
-from web.events import KEEP_ALIVE, events
+from web.events import Events, events
 from web.inputs import session_id
 from web.operator import operator, operator_page, unmasked
 from web.room import ROOM
@@ -57,9 +59,10 @@ async def whole(request: web.Request) -> web.Response:
 
 
 async def live(request: web.Request) -> web.StreamResponse:
-    """`GET /api/streams/conversation/SESSION/live`: the same as events, again with all news.
+    """`GET /api/streams/conversation/SESSION/live`: the same as events, while it goes on.
 
-    `conversation` holds all of it, `progress` says that an actor has begun to work.
+    `conversation` holds all of it but the turns that were told before; their `order` is that of
+    their message ids. `progress` says that an actor has begun to work.
     """
     operator(request)
     trail, masking = await _asked(request)
@@ -67,17 +70,10 @@ async def live(request: web.Request) -> web.StreamResponse:
     async with gateway.listen(trail.session_id) as listener:
         await trail.look()
         async with events(request) as page:
-            news = True
-            looked = alive = time.monotonic()
+            told = _Told(page, trail, masking)
+            await told.tell()
             while True:
-                if news:
-                    found = await asyncio.to_thread(conversation, trail, masking)
-                    await page.send("conversation", found.model_dump_json())
-                    alive = time.monotonic()
-                elif time.monotonic() - alive >= KEEP_ALIVE:
-                    await page.keep_alive()
-                    alive = time.monotonic()
-                due = looked + LOOK_EVERY
+                due = time.monotonic() + LOOK_EVERY
                 with suppress(TimeoutError):
                     while True:
                         async with asyncio.timeout(max(0.0, due - time.monotonic())):
@@ -85,9 +81,34 @@ async def live(request: web.Request) -> web.StreamResponse:
                         if isinstance(heard, Progress):
                             await page.send("progress", heard.model_dump_json())
                         due = min(due, time.monotonic() + SETTLE)
-                news = await trail.look()
-                looked = time.monotonic()
+                if await trail.look():
+                    await told.tell()
+                else:
+                    await page.keep_alive()
     return page.response
+
+
+class _Told:
+    """What a page has been told of a conversation: what is as it was is not told again."""
+
+    def __init__(self, page: Events, trail: Trail, masking: Mask | None) -> None:
+        self._page = page
+        self._trail = trail
+        self._masking = masking
+        self._known: Known = {}
+        self._turns: dict[str, str] = {}
+
+    async def tell(self) -> None:
+        """Send what is new; `order` names all turns."""
+        found = await asyncio.to_thread(conversation, self._trail, self._masking, self._known)
+        turns = {turn.message_id: turn.model_dump_json() for turn in found.turns}
+        news = [turn for name, turn in turns.items() if self._turns.get(name) != turn]
+        self._turns = turns
+        rest = found.model_dump_json(exclude={"turns"})
+        order = json.dumps(list(turns))
+        await self._page.send(
+            "conversation", f'{rest[:-1]},"order":{order},"turns":[{",".join(news)}]}}'
+        )
 
 
 async def _asked(request: web.Request) -> tuple[Trail, Mask | None]:
@@ -100,5 +121,6 @@ async def _asked(request: web.Request) -> tuple[Trail, Mask | None]:
         )
     room = request.app[ROOM]
     shown = await unmasked(request, f"conversation {session}")
-    trail = Trail(room.gateway.client, room.settings.prefix, session, most=int(most))
+    ends = await asyncio.to_thread(journal_offsets, room.settings.data_dir, session)
+    trail = Trail(room.gateway.client, room.settings.prefix, session, most=int(most), ends=ends)
     return trail, None if shown else mask

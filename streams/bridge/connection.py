@@ -21,9 +21,10 @@ from .errors import (
     JetStreamUnavailable,
     NotConnected,
 )
-from .internals import break_off_on_reconnect, drop_half_open, insist_on_tls, install_parser
+from .internals import break_off_on_reconnect, drop_half_open, insist_on_tls
 from .layout import check_prefix
 from .login import CredentialsFile, read_nkey
+from .parser import install_parser
 from .refusals import NO_LEADER, SILENCE, away, explain, full
 from .rights import GuardedClient, Right, denied_right
 

@@ -16,8 +16,9 @@ import nats.js.errors
 from nats.aio.client import Client
 
 from .errors import BatchRefused, BridgeError, SendFailed, TopicGone
-from .internals import subscribe_raw, unsent, unsubscribe_raw, write
+from .internals import unsent
 from .layout import header_block, shared_stream_of, stream_of
+from .parser import subscribe_raw, unsubscribe_raw, write
 from .refusals import SILENCE, explain, passes
 from .rights import Right
 

@@ -14,8 +14,8 @@ from nats.aio.client import Client
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, ReplayPolicy
 
 from .errors import AccessDenied, BridgeError, TopicGone
-from .internals import subscribe_raw, unsubscribe_raw, write
 from .layout import parse_headers
+from .parser import subscribe_raw, unsubscribe_raw, write
 from .records import split_delivery
 from .refusals import STREAM_NOT_FOUND
 from .topics import identity_of

@@ -36,13 +36,22 @@ Mask = Callable[[Any], Any]
 #: A hop by all that came before it and itself: actors and when each began.
 HopKey = tuple[tuple[str, datetime], ...]
 
+#: Turns by their ids, with how many records each was put together from.
+Known = dict[str, tuple[int, Turn]]
+
 _DOOR: Final = actor_name(CONVERSATION)
 _STANDS: Final = (CUSTOMER, OPERATOR, *(actor_name(subject) for subject in MAILBOXES))
 
 
-def conversation(trail: Trail, mask: Mask | None = None) -> Conversation:
-    """Return the conversation as far as `trail` has found it, with `mask` over what people said."""
-    return assemble(trail.session_id, trail.found.values(), trail.coverage.values(), mask)
+def conversation(
+    trail: Trail, mask: Mask | None = None, known: Known | None = None
+) -> Conversation:
+    """Return the conversation as far as `trail` has found it, with `mask` over what people said.
+
+    Who asks again gives the same `known` each time: turns that are as they were are in it.
+    """
+    found, coverage = trail.found.values(), trail.coverage.values()
+    return assemble(trail.session_id, found, coverage, mask, known)
 
 
 def assemble(
@@ -50,8 +59,10 @@ def assemble(
     records: Iterable[Found],
     coverage: Iterable[Coverage] = (),
     mask: Mask | None = None,
+    known: Known | None = None,
 ) -> Conversation:
     """Return the conversation that these records tell of."""
+    known = {} if known is None else known
     by_turn: dict[str, _Assembly] = {}
     unreadable: list[Burial] = []
     for found in sorted(records, key=lambda one: (one.record.timestamp, one.record.offset)):
@@ -60,10 +71,10 @@ def assemble(
         else:
             by_turn.setdefault(message_id, _Assembly(message_id, mask or _as_it_is)).add(found)
     turns = sorted(
-        (turn for one in by_turn.values() if (turn := one.turn()) is not None),
+        (turn for one in by_turn.values() if (turn := _once(one, known)) is not None),
         key=lambda turn: (turn.at, turn.number),
     )
-    _mark_waiting(turns)
+    turns = list(_mark_waiting(turns))
     covered = sorted(coverage, key=lambda one: one.topic)
     return Conversation(
         session_id=session_id,
@@ -76,16 +87,29 @@ def assemble(
     )
 
 
-def _mark_waiting(turns: list[Turn]) -> None:
+def _once(turn: "_Assembly", known: Known) -> Turn | None:
+    """Put a turn together, unless it was before and nothing has been found since."""
+    before = known.get(turn.message_id)
+    if before is not None and before[0] == turn.records:
+        return before[1]
+    made = turn.turn()
+    if made is not None:
+        known[turn.message_id] = turn.records, made
+    return made
+
+
+def _mark_waiting(turns: Iterable[Turn]) -> Iterator[Turn]:
     """Mark the turns that wait for those before them: a session works on one at a time."""
     busy = False
     for turn in turns:
         if turn.state != "under way":
+            yield turn
             continue
         if busy and [step.actor for step in turn.steps if step.outcome == "open"] == [_DOOR]:
-            turn.state = "waiting"
-            for step in turn.steps:
-                step.outcome = "waits"
+            steps = [step.model_copy(update={"outcome": "waits"}) for step in turn.steps]
+            yield turn.model_copy(update={"state": "waiting", "steps": steps})
+        else:
+            yield turn
         busy = True
 
 
@@ -121,6 +145,7 @@ class _Assembly:
     def __init__(self, message_id: str, mask: Mask) -> None:
         self.message_id = message_id
         self.mask = mask
+        self.records = 0
         self.sightings: list[_Sighting] = []
         """Its message wherever it was seen, in order of time."""
         self.replies: list[tuple[Record, Reply]] = []
@@ -131,6 +156,7 @@ class _Assembly:
 
     def add(self, found: Found) -> None:
         """Add a record of this turn; records come in order of time."""
+        self.records += 1
         if found.record.topic == DEAD_LETTERS:
             self.buried.append(found.record)
         if found.reply is not None:

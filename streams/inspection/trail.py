@@ -3,15 +3,17 @@
 A session's records are all in one partition of each topic. Replies carry the session in their
 subject, so JetStream finds them by itself. Of the other topics the newest records are looked
 through by their headers alone, so many of each at most. What is older is found by what the
-records say of each other: a reply's time leads to the journal, the journal's hops to the last
-mailbox, and the id of each record names the one that it was sent because of.
+records say of each other: a reply's time leads to the journal (who has a history may know the
+place), the journal's hops to the last mailbox, and the id of each record names the one that it was
+sent because of.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine, Iterable
-from contextlib import suppress
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -37,11 +39,13 @@ from streams.reply import Reply
 from streams.slip import CONVERSATION
 from streams.topics import AUDIT, DEAD_LETTERS, JOURNAL, MAILBOXES, REPLIES
 
+T = TypeVar("T")
+
 MOST: Final = 5_000
 """Records of each topic that are looked through from the newest on, unless told otherwise; and
 as many at most around a time that something older is known to have happened at."""
-SESSION_MOST: Final = 300
-"""Records of the session that are taken from one topic, the newest ones."""
+SESSION_MOST: Final = 60
+"""Records of the session that are taken from one topic at once, the newest ones."""
 TURNS: Final = 30
 """Turns older than what was looked through that are followed back, from the newest on."""
 WITHIN: Final = 30.0
@@ -66,6 +70,8 @@ class Coverage(BaseModel):
     from_offset: int
     complete: bool
     """Whether nothing of the session can have been missed."""
+    left_out: int = 0
+    """Records of the session that were seen and not taken: it has too many."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,7 @@ class Trail:
         session_id: str,
         *,
         most: int = MOST,
+        ends: Iterable[int] = (),
         within: float = WITHIN,
     ) -> None:
         self.session_id = session_id
@@ -109,10 +116,13 @@ class Trail:
         self._within = within
         self._mark = f"{KEY}: {session_id}\r\n".encode()
         self._most = most
+        self._ends = list(ends)
+        """Offsets in the journal that are known to be of this session."""
         self._next: dict[str, int] = {}
         self._topics: dict[str, TopicInfo] = {}
         self._gone: set[Position] = set()
         self._followed: set[str] = set()
+        self._sought: set[str] = set()
         self._gate = asyncio.Semaphore(_AT_ONCE)
 
     async def look(self) -> bool:
@@ -131,20 +141,23 @@ class Trail:
                     for topic in listed
                     if not topic.compacted and topic.topic != AUDIT
                 }
-                await self._each(self._look_through(topic) for topic in self._topics.values())
+                await self._each(self._look_through, self._topics.values())
+                if self._ends and (journal := self._topics.get(JOURNAL)) is not None:
+                    ends, self._ends = self._ends, []
+                    await self._take(journal, ends[-TURNS:])
                 await self._follow_replies()
                 await self._follow_ends()
                 await self._follow_causes()
         return len(self.found) != known
 
-    async def _each(self, jobs: Iterable[Coroutine[Any, Any, None]]) -> None:
-        """Run all, a few at a time."""
+    async def _each(self, work: Callable[[T], Awaitable[None]], items: Iterable[T]) -> None:
+        """Do the same with all items, with a few of them at once."""
 
-        async def run(job: Coroutine[Any, Any, None]) -> None:
+        async def do(item: T) -> None:
             async with self._gate:
-                await job
+                await work(item)
 
-        await asyncio.gather(*(run(job) for job in jobs))
+        await asyncio.gather(*(do(item) for item in items))
 
     def _partition(self, topic: TopicInfo) -> int:
         return partition_for(self._key, topic.partitions)
@@ -160,15 +173,17 @@ class Trail:
             start = await self._begin(topic)
         found: list[int] = []
         looked = 0
-        async for record in self._headers(topic, start, topic.last_offset):
-            looked += 1
-            if self._mark in record.header:
-                found.append(record.sequence)
+        async with aclosing(self._headers(topic, start, topic.last_offset)) as records:
+            async for record in records:
+                looked += 1
+                if self._mark in record.header:
+                    found.append(record.sequence)
         self._next[topic.topic] = topic.last_offset + 1
         coverage = self.coverage[topic.topic]
         coverage.looked_at += looked
         coverage.complete = coverage.complete or looked >= coverage.records
         if len(found) > SESSION_MOST:
+            coverage.left_out += len(found) - SESSION_MOST
             coverage.complete = False
         await self._take(topic, found[-SESSION_MOST:])
 
@@ -279,30 +294,32 @@ class Trail:
             return
         ended = {found.message.run for found in self._on(JOURNAL) if found.message is not None}
         replies = [
-            (found.reply, found.record)
+            (found.reply.run or found.reply.message_id, found.record.timestamp)
             for found in self._on(REPLIES)
-            if found.reply is not None and (found.reply.run or found.reply.message_id) not in ended
+            if found.reply is not None
         ]
-        replies.sort(key=lambda pair: pair[0].sequence)
+        # A turn comes into the journal after its reply: for a while it is worth another look.
+        lately = time.time() - 2 * SKEW
+        missing = [
+            (run, at)
+            for run, at in sorted(replies, key=lambda reply: reply[1])[-TURNS:]
+            if run not in ended and (run not in self._sought or at > lately)
+        ]
 
-        async def follow(run: str, since: float, until: float) -> None:
+        async def follow(reply: tuple[str, float]) -> None:
+            run, at = reply
+            self._sought.add(run)
             name = f"{MESSAGE_ID}: {record_id(self.session_id, run)}\r\n".encode()
-            await self._take(journal, await self._between(journal, since, until, name))
+            await self._take(journal, await self._between(journal, at - SKEW, at + SKEW, name))
 
-        await self._each(
-            follow(reply.run or reply.message_id, record.timestamp - SKEW, record.timestamp + SKEW)
-            for reply, record in replies[-TURNS:]
-        )
+        await self._each(follow, missing)
 
     async def _follow_ends(self) -> None:
         """Find the last mailbox, and the first, of the newest turns that have ended."""
         ended = [found.message for found in self._on(JOURNAL) if found.message is not None]
         ended.sort(key=lambda message: message.payload.at)
-        await self._each(
-            self._follow_end(message)
-            for message in ended[-TURNS:]
-            if message.run not in self._followed
-        )
+        left = [message for message in ended[-TURNS:] if message.run not in self._followed]
+        await self._each(self._follow_end, left)
 
     async def _follow_end(self, message: Message) -> None:
         self._followed.add(message.run)
@@ -335,12 +352,14 @@ class Trail:
         if first is None:
             return found
         looked = 0
-        async for record in self._headers(topic, first.record.offset, topic.last_offset):
-            looked += 1
-            if record.time > until or looked > MOST:
-                break
-            if mark in record.header:
-                found.append(record.sequence)
+        start = first.record.offset
+        async with aclosing(self._headers(topic, start, topic.last_offset)) as records:
+            async for record in records:
+                looked += 1
+                if record.time > until or looked > MOST:
+                    break
+                if mark in record.header:
+                    found.append(record.sequence)
         return found[-SESSION_MOST:]
 
 

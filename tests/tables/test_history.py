@@ -21,7 +21,7 @@ from streams.payload import (
 )
 from streams.settings import Settings
 from streams.topics import JOURNAL
-from tables.history import History, HistoryProjection
+from tables.history import FILE, History, HistoryProjection, journal_offsets
 
 NOW = datetime(2026, 3, 4, 5, tzinfo=UTC)
 
@@ -172,6 +172,17 @@ async def test_history_follows_the_journal_and_is_rebuilt_from_it(
         (tmp_path / f"history.sqlite{suffix}").unlink(missing_ok=True)
     await follow(settings, 3)
     await client.close()
+
+
+def test_where_a_sessions_turns_ended_is_a_hint_from_the_history(tmp_path: Path) -> None:
+    assert journal_offsets(tmp_path, "s1") == []
+    assert not (tmp_path / FILE).exists(), "whoever only asks makes no file"
+    history = History(tmp_path / FILE)
+    history.apply("j", [(4, turn(1)), (7, turn(2)), (9, turn(1, "other"))])
+    history.apply("j", [(11, turn(3))])
+    assert journal_offsets(tmp_path, "s1") == [4, 7, 11]
+    (tmp_path / FILE).write_bytes(b"this is no database, and it is long enough to be looked at" * 9)
+    assert journal_offsets(tmp_path, "s1") == []
 
 
 def test_a_turn_that_was_redriven_and_ended_better_leaves_no_escalation(tmp_path: Path) -> None:

@@ -288,6 +288,26 @@ class TestInABrowser:
         await page.keyboard.press("Enter")
         await expect(page.locator("#where-error")).to_contain_text("at character 9")
 
+    @pytest.mark.usefixtures("filled")
+    async def test_on_a_phone_the_rarer_filters_are_a_tap_away(
+        self, browser: Browser, address: str, settings: Settings
+    ) -> None:
+        phone = {"width": 360, "height": 740}
+        page = await signed_in(browser, address, settings, viewport=phone)
+        await expect(page.locator("tr.row")).to_have_count(10)
+        assert await page.evaluate("document.documentElement.scrollWidth") == 360
+        await expect(page.get_by_label("Partition")).to_be_hidden()
+        await page.get_by_role("button", name="Offset, time, partition").click()
+        await expect(page.get_by_label("Up to offset")).to_be_focused()
+        await page.get_by_label("Partition").select_option("1")
+        await page.get_by_role("button", name="Search").click()
+        await expect(page.locator("tr.row")).to_have_count(5)
+        # Whoever comes by a link sees what is chosen.
+        await page.reload()
+        await expect(page.get_by_label("Partition")).to_have_value("1")
+        await expect(page.get_by_label("Partition")).to_be_visible()
+        assert await page.evaluate("document.documentElement.scrollWidth") == 360
+
     async def test_following(
         self, browser: Browser, address: str, gateway: Gateway, settings: Settings
     ) -> None:

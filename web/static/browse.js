@@ -74,8 +74,12 @@ function restore() {
       form.elements.at.value = new Date(at - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
     }
   }
+  if (["offset", "at", "partition", "key", "column"].some((field) => query.has(field))) showRare();
   if (query.has("column")) form.elements.columns.value = query.getAll("column").join(", ");
 }
+
+/** Show the ways to choose that a phone hides at first. */
+const showRare = () => byId("rare").setAttribute("aria-expanded", "true");
 
 function remember(query) {
   const text = query.toString();
@@ -206,6 +210,7 @@ function complain(error) {
     notice(error.message);
     return;
   }
+  if (field === "columns") showRare();
   byId(`${field}-error`).textContent = error.message;
   const input = form.elements[field];
   input.setAttribute("aria-invalid", "true");
@@ -417,6 +422,10 @@ form.addEventListener("submit", (event) => {
 form.addEventListener("input", () => {
   updateSave();
   nameStart();
+});
+byId("rare").addEventListener("click", () => {
+  showRare();
+  byId("offset").focus();
 });
 byId("stop").addEventListener("click", stop);
 byId("follow").addEventListener("click", () => {

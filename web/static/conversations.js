@@ -16,6 +16,7 @@ const session = decodeURIComponent(location.pathname.split("/")[3] ?? "");
 const most = new URLSearchParams(location.search).get("most");
 const drawn = new Map(); // of each turn: what it was drawn from, and its element
 const working = new Map(); // of each turn: who has begun to work on it
+const turns = new Map(); // what was told of each
 const items = new Map(); // what can be looked at, by key
 
 let seen = null;
@@ -332,7 +333,8 @@ function cover() {
     box.textContent = `${seen.coverage.length} topics were looked through whole.`;
     return;
   }
-  const parts = partly.map((one) => `${one.topic} (${count(one.looked_at)} of ${count(one.records)})`);
+  const own = (one) => (one.left_out ? `, ${count(one.left_out)} of the session's own left out` : "");
+  const parts = partly.map((one) => `${one.topic} (${count(one.looked_at)} of ${count(one.records)}${own(one)})`);
   const next = new URLSearchParams({ most: String(Number(most ?? 5000) * MORE) });
   box.replaceChildren(
     `Of these topics only the newest records were looked through: ${parts.join(", ")}. Older turns that were answered are found all the same. `,
@@ -344,7 +346,9 @@ function follow() {
   source?.close();
   source = new EventSource(api(`/live${query()}`));
   source.addEventListener("conversation", (event) => {
-    seen = JSON.parse(event.data);
+    const told = JSON.parse(event.data);
+    for (const turn of told.turns) turns.set(turn.message_id, turn);
+    seen = { ...told, turns: told.order.map((id) => turns.get(id)) };
     for (const turn of seen.turns) {
       if (!turn.steps.some((step) => step.outcome === "open")) working.delete(turn.message_id);
     }
@@ -358,6 +362,8 @@ function follow() {
     if (seen) draw();
   });
   source.addEventListener("error", lost);
+  byId("as-json").download = `conversation-${session}.json`;
+  byId("as-mermaid").download = `conversation-${session}.mmd`;
   byId("as-json").href = api(query());
   byId("as-mermaid").href = api(query({ format: "mermaid" }));
 }

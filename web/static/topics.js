@@ -184,7 +184,7 @@ function groups() {
         ? element(
             "ul",
             {},
-            ...group.members.map((member) =>
+            ...group.members.toSorted((a, b) => (a.name < b.name ? -1 : 1)).map((member) =>
               element(
                 "li",
                 {},

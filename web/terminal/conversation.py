@@ -18,6 +18,7 @@ from streams.inspection.trail import MOST, Trail
 from streams.masking import mask
 from streams.message import ID_PATTERN
 from streams.settings import Settings
+from tables.history import journal_offsets
 from web.terminal.session import emit, operator_name, say, with_broker
 from web.terminal.text import number, plain, table
 
@@ -59,7 +60,8 @@ def conversation(
             target = f"conversation {session}"
             entry = Entry(operator=operator_name(), action="unmask", target=target)
             await append(client, settings, entry)
-        trail = Trail(client, settings.prefix, session, most=most)
+        ends = journal_offsets(settings.data_dir, session)
+        trail = Trail(client, settings.prefix, session, most=most, ends=ends)
         await trail.look()
         found = assembled(trail, None if unmask else mask)
         if not found.turns and not found.unreadable:

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from streams.bridge.layout import encode_headers, subject
-from streams.inspection.assembly import assemble, conversation
+from streams.inspection.assembly import Known, assemble, conversation
 from streams.inspection.conversation import CUSTOMER, Conversation, Step, Turn
 from streams.inspection.sequence import mermaid
 from streams.inspection.trail import Trail
@@ -228,6 +228,21 @@ async def test_what_an_operator_sent_is_marked_as_such(stage: Stage) -> None:
     assert turn.steps[turn.steps.index(marked[0]) + 1].sender == "sentiment_analyzer"
     assert len(turn.burials) == 1
     assert "redriven by Ines" in mermaid(found)
+
+
+async def test_turns_that_are_as_they_were_are_not_put_together_again(stage: Stage) -> None:
+    session = await stage.play("hello")
+    _, trail = await seen(stage, session, closed(1))
+    known: Known = {}
+    (first,) = conversation(trail, None, known).turns
+    assert conversation(trail, None, known).turns[0] is first
+    await stage.play("again", session=session)
+    for _ in range(1000):
+        await trail.look()
+        if closed(2)(found := conversation(trail, None, known)):
+            break
+    assert found.turns[0] is first
+    assert found.turns[1].state == "answered"
 
 
 async def test_without_the_mailboxes_records_the_traces_tell_the_story(stage: Stage) -> None:

@@ -3,13 +3,14 @@
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from mocks.servers import NatsServer
 from streams.bridge.connection import connect, parse_url
-from streams.bridge.layout import encode_headers, partition_for, subject
+from streams.bridge.layout import encode_headers, partition_for, stream_name, subject
 from streams.gateway import GatewayUnavailable
 from streams.inspection.trail import Trail, cause_of_record
 from streams.settings import Settings
@@ -36,7 +37,7 @@ async def stage(nats_url: str, tmp_path_factory: pytest.TempPathFactory) -> Asyn
         yield stage
 
 
-def trail(stage: Stage, session: str, **options: int) -> Trail:
+def trail(stage: Stage, session: str, **options: Any) -> Trail:
     return Trail(stage.client, stage.settings.prefix, session, **options)
 
 
@@ -86,6 +87,43 @@ async def test_what_is_older_than_what_is_looked_through_is_found_by_what_record
     assert not looked.coverage[CONVERSATION].complete
     assert looked.coverage[CONVERSATION].looked_at <= 5
     assert looked.coverage[REPLIES].complete
+
+
+async def test_who_knows_where_turns_ended_finds_them_without_replies(stage: Stage) -> None:
+    """Replies are kept for days, the journal for months."""
+    mine = await stage.play("hello")
+    await settled(stage, mine, 1)
+    ends = [offset for topic, offset in await everything(stage, mine) if topic == JOURNAL]
+    for _ in range(6):
+        await stage.play("much else")
+    prefix, key = stage.settings.prefix, mine.encode()
+    await stage.client.jetstream().purge_stream(
+        stream_name(prefix, REPLIES), subject=subject(prefix, REPLIES, 0, key)
+    )
+    lost = trail(stage, mine, most=3)
+    await lost.look()
+    assert lost.found == {}
+    looked = trail(stage, mine, most=3, ends=[*ends, 999_999])
+    await looked.look()
+    assert set(looked.found) == await everything(stage, mine)
+
+
+async def test_of_a_session_with_very_much_the_newest_is_taken_and_the_rest_is_said(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.inspection.trail.SESSION_MOST", 2)
+    mine = await stage.play("one", "two", "three")
+    await settled(stage, mine, 2)
+    looked = trail(stage, mine)
+    await looked.look()
+    covered = looked.coverage[CONVERSATION]
+    assert (covered.left_out, covered.complete) == (1, False)
+    texts = {
+        found.message.payload.text
+        for (topic, _), found in looked.found.items()
+        if topic == CONVERSATION and found.message is not None
+    }
+    assert texts >= {"two", "three"}
 
 
 async def test_what_was_left_out_is_said(stage: Stage) -> None:
