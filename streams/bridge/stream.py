@@ -11,6 +11,7 @@ from mode.utils.times import Seconds
 
 from .inputs import Input, worked_on_together
 from .internals import Stride, compiled_iterator
+from .producer import Producer
 
 T = TypeVar("T")
 
@@ -78,10 +79,10 @@ class Stream(faust.Stream[T]):
         try:
             async with contextlib.aclosing(lists):
                 async for several in lists:
-                    inputs = [taken.popleft() for _ in several]
-                    transactions = cast(Any, self.app.producer).transactions
-                    if transactions is not None:
-                        worked_on_together.set(transactions.together(inputs))
+                    inputs = [taken.popleft() for _ in several if taken]
+                    producer = self.app.producer
+                    if isinstance(producer, Producer) and producer.transactions is not None:
+                        worked_on_together.set(producer.transactions.together(inputs))
                     yield several
                     worked_on_together.set(None)
         finally:
@@ -103,7 +104,7 @@ class Stream(faust.Stream[T]):
         events = compiled(self)
         queue = self.channel.queue if isinstance(self.channel, ChannelT) else None
         producer: Any = self.app.producer
-        waiting = producer.waiting
+        waiting = producer.waiting if isinstance(producer, Producer) else ()  # not in Faust's tests
         count = 0
         try:
             while not self.should_stop:

@@ -11,6 +11,8 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from streams.audit import entries
+from streams.post import put
+from streams.slip import CONVERSATION
 from tests.browser import chromium, needs_browser
 from tests.streams.inspection.stage import EMAIL
 from tests.web.looked_at import PHONE, SIDEWAYS, WIDE, Room, looked_at, read_events
@@ -233,6 +235,24 @@ class TestPage:
         await expect(page.locator("#lead")).to_have_text(
             "There is nothing of this session on any topic."
         )
+
+    async def test_records_that_hold_no_message_are_listed_with_the_reason(
+        self, room: Room, browser: Browser
+    ) -> None:
+        session = secrets.token_hex(6)
+        settings = room.stage.settings
+        await put(
+            room.stage.client,
+            settings,
+            CONVERSATION,
+            key=session.encode(),
+            value=b"rubbish",
+            message_id=session,
+        )
+        page = await visit(room, browser, session, viewport=WIDE)
+        await expect(page.locator("#unread li")).to_have_count(2)
+        await expect(page.locator("#unread")).to_contain_text("not a version 1 message")
+        await expect(page.locator("#lead")).to_contain_text("no turn of this session")
 
     async def test_what_was_left_out_is_said_and_can_be_looked_through(
         self, room: Room, browser: Browser

@@ -137,6 +137,7 @@ function turnSection(turn) {
           .filter(Boolean)
           .join(" · "),
       ),
+      turn.journal ? element("span", { class: "small" }, place(turn.journal)) : null,
       element("p", { class: "said" }, turn.text),
     ),
     element("ol", { class: "hops" }, ...ordered.map((each) => each.made)),
@@ -318,11 +319,19 @@ function draw() {
   while (box.children.length > sections.length) box.lastChild.remove();
   if (focus) box.querySelector(`[data-key="${CSS.escape(focus)}"]`)?.focus({ preventScroll: true });
   settle();
+  byId("unreadable").hidden = seen.unreadable.length === 0;
+  byId("unread").replaceChildren(
+    ...seen.unreadable.map((each) =>
+      element("li", {}, moment(each.at), " ", place(each.place), each.reason ? ` ${each.reason}` : ""),
+    ),
+  );
   const hops = seen.turns.reduce((sum, turn) => sum + turn.steps.length, 0);
   byId("lead").textContent = seen.turns.length
     ? `${count(seen.turns.length)} turn${seen.turns.length === 1 ? "" : "s"}, ${count(hops)} hops.${seen.masked ? "" : " Personal data is shown."}`
-    : "There is nothing of this session on any topic.";
-  byId("told").hidden = seen.turns.length === 0;
+    : seen.unreadable.length
+      ? "There is no turn of this session that can be read."
+      : "There is nothing of this session on any topic.";
+  byId("told").hidden = seen.turns.length + seen.unreadable.length === 0;
   cover();
 }
 
