@@ -54,6 +54,7 @@ class Tracing:
 
     def __init__(self, endpoint: str, process: str) -> None:
         from opentelemetry import trace
+        from opentelemetry.context import Context
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
@@ -61,6 +62,8 @@ class Tracing:
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
         self._trace = trace
+        # Where a root begins: without a context OpenTelemetry would look into its own variable.
+        self._nothing = Context()
         self._kinds = {
             "server": trace.SpanKind.SERVER,
             "consumer": trace.SpanKind.CONSUMER,
@@ -95,15 +98,9 @@ class Tracing:
     ) -> Iterator["Span"]:
         """Work in a new span: below the `traceparent` in `parent`, else a trace's first."""
         carrier = {} if parent is None else {TRACEPARENT: parent}
-        # From an empty context: nothing may come in by the way of OpenTelemetry's own variable.
-        above = self._propagator.extract(carrier, context=self._empty())
+        above = self._propagator.extract(carrier, context=self._nothing)
         with self._within(name, kind, attributes, above) as span:
             yield span
-
-    def _empty(self) -> "Context":
-        from opentelemetry.context import Context
-
-        return Context()
 
     @contextmanager
     def _within(

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -67,7 +68,13 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             assert (folder / "metrics_token").stat().st_mode & 0o777 == 0o600
             turns = [say(mesh) for _ in range(3)]
             asyncio.run(put_garbage(mesh))
-            yield Watched(mesh, received, turns)
+            running = Watched(mesh, received, turns)
+            buried = 'mesh_dead_letters_total{actor="sentiment_analyzer",reason="unreadable"} 1.0'
+            deadline = time.monotonic() + 30
+            while buried not in running.get("worker")[2]:
+                assert time.monotonic() < deadline, "the garbage is no dead letter"
+                time.sleep(0.05)
+            yield running
 
 
 def say(mesh: WholeMesh) -> dict[str, Any]:

@@ -129,8 +129,9 @@ async def watching(mesh: WholeMesh) -> AsyncIterator[Audience]:
             page = await context.new_page()
             audience.listen(page)
             await page.goto(f"{mesh.url}{path}")
+        await page.wait_for_load_state("networkidle")  # the search that the page begins with
         await page.get_by_role("button", name="Follow live").click()
-        await expect(page.get_by_text("Following:")).to_be_visible()
+        await expect(page.get_by_text("Following:")).to_be_visible(timeout=30_000)
         give_way()
         yield audience
 
