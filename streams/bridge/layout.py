@@ -176,7 +176,10 @@ def cause_of(message_id: str | None) -> Cause | None:
     parts = (message_id or "").split("/")
     if len(parts) != 8 or not (parts[4].isdecimal() and parts[5].isdecimal()):
         return None
-    return Cause(unescape(parts[2]), int(parts[4]), int(parts[5]))
+    try:
+        return Cause(unescape(parts[2]), int(parts[4]), int(parts[5]))
+    except UnicodeDecodeError:  # somebody else's, however much it looks like ours
+        return None
 
 
 def partition_for(key: bytes | None, partitions: int) -> int:

@@ -45,21 +45,28 @@ class Stream(faust.Stream[T]):
 
     def take(self, max_: int, within: Seconds) -> AsyncGenerator[Sequence[T], None]:
         """Return an iterator over lists of values; see Faust's own."""
-        return self._several(super().take(max_, within))
+        return self._take(super().take(max_, within))
 
     def take_events(self, max_: int, within: Seconds) -> AsyncGenerator[Sequence[EventT[T]], None]:
         """Return an iterator over lists of events; see Faust's own."""
-        return self._several(cast(Any, super().take_events(max_, within)))
+        return self._take(cast(Any, super().take_events(max_, within)))
 
     def take_with_timestamp(
         self, max_: int, within: Seconds, timestamp_field_name: str
     ) -> AsyncGenerator[Sequence[T], None]:
         """Return an iterator over lists of values with their times; see Faust's own."""
-        return self._several(super().take_with_timestamp(max_, within, timestamp_field_name))
+        return self._take(super().take_with_timestamp(max_, within, timestamp_field_name))
 
     def noack_take(self, max_: int, within: Seconds) -> AsyncGenerator[Sequence[T], None]:
         """Return an iterator over lists that are acknowledged by hand; see Faust's own."""
-        return self._several(super().noack_take(max_, within))
+        return self._take(super().noack_take(max_, within))
+
+    def _take(
+        self, lists: AsyncGenerator[Sequence[Any], None]
+    ) -> AsyncGenerator[Sequence[Any], None]:
+        iterator = self._several(lists)
+        self._active_agens.add(iterator)
+        return iterator
 
     async def _several(
         self, lists: AsyncGenerator[Sequence[Any], None]
@@ -105,6 +112,9 @@ class Stream(faust.Stream[T]):
         queue = self.channel.queue if isinstance(self.channel, ChannelT) else None
         producer: Any = self.app.producer
         waiting = producer.waiting if isinstance(producer, Producer) else ()  # not in Faust's tests
+        # Actors that share the work of an agent take turns with every event, as in Faust.
+        shares = self.concurrency_index is not None or self.active_partitions is not None
+        turn_every = 1 if shares else TURN_EVERY
         count = 0
         try:
             while not self.should_stop:
@@ -114,7 +124,7 @@ class Stream(faust.Stream[T]):
                     await producer.room()
                 acknowledge = self.enable_acks
                 count += 1
-                turn = count % TURN_EVERY == 0
+                turn = count % turn_every == 0
                 if turn or queue is None or self._processors or self.join_strategy:
                     value, sensor_state = await Stride(events.next(), turn=turn)
                 else:
@@ -157,7 +167,8 @@ class Stream(faust.Stream[T]):
         message = event.message
         if not message.tracked and self.app.topics.acks_enabled_for(message.topic):
             message.tracked = True
-            self.app.consumer.track_message(message)
+            self.app.consumer.unacked.add(message)
+            self._on_message_in(message.tp, message.offset, message)
         state = self._on_stream_event_in(message.tp, message.offset, self, event)
         self._set_current_event(event)
         return state

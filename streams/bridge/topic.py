@@ -45,7 +45,8 @@ class Topic(faust.Topic):
     ) -> Awaitable[RecordMetadata]:
         """Send a message; the result gives its place once it is stored."""
         app: Any = self.app
-        if callback is not None or self._attaches:
+        producer = app.producer
+        if callback is not None or self._attaches or not isinstance(producer, Producer):
             return await super().send(
                 key=key,
                 value=value,
@@ -79,7 +80,7 @@ class Topic(faust.Topic):
             value_serializer=value_serializer,
             callback=None,
         )
-        sent = cast(Producer, app.producer).send_at_once(name, message)
+        sent = producer.send_at_once(name, message)
         if sent is None:
             producer = cast(Producer, await app.maybe_start_producer())
             return await producer.send_watched(name, message)

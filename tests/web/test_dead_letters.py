@@ -10,7 +10,7 @@ from aiohttp import ClientSession
 from streams import slip
 from streams.slip import RouteSlip
 from tests.streams.letters import turn
-from tests.web.operators import NAME
+from tests.web.operators import NAME, bearer
 from tests.web.place import EMAIL, Place, running_place
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -53,8 +53,14 @@ async def test_personal_data_is_masked_unless_asked_for_and_asking_is_audited(
     status, told = await place.ask("GET", f"/deadletters/{offset}?unmask=1")
     assert (status, told["masked"]) == (200, False)
     assert told["text"] == f"mail me at {EMAIL}"
+    # Who goes on looking is written down once in a while, and others for themselves.
+    await place.ask("GET", f"/deadletters/{offset}?unmask=1")
     (entry,) = await place.audit(f"dead letter {offset}")
     assert (entry.operator, entry.action) == (NAME, "unmask")
+    path = f"{place.url}/api/streams/deadletters/{offset}?unmask=1"
+    async with ClientSession(headers=bearer(place.settings, "Tom")) as tom, tom.get(path):
+        pass
+    assert [each.operator for each in await place.audit(f"dead letter {offset}")] == [NAME, "Tom"]
 
 
 async def test_letters_are_filtered_and_wrong_filters_said(place: Place) -> None:

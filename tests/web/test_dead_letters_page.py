@@ -53,6 +53,7 @@ async def test_a_turn_that_failed_is_sent_on_and_its_customer_answered(
     replies = await place.gateway.replies("customer-one")
     assert [reply.state for reply in replies] == ["failed", "answered"]
     await page.keyboard.press("Escape")
+    await expect(page.locator(f'[data-letter="{offset}"]')).to_be_focused()
     line = page.locator("li", has=page.locator(f'[data-letter="{offset}"]'))
     await expect(line.locator(".tag")).to_have_text("answered")
     assert [entry.operator for entry in await place.audit(f"dead letter {offset}")] == [

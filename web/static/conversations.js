@@ -266,8 +266,12 @@ function show(key) {
 }
 
 function settle() {
-  for (const button of byId("turns").querySelectorAll(".hop")) {
-    button.setAttribute("aria-pressed", String(button.dataset.key === chosen));
+  // One stop of the Tab key for all hops: the arrow keys go from one to the next.
+  const hops = [...byId("turns").querySelectorAll(".hop")];
+  const stop = hops.find((hop) => hop.dataset.key === chosen) ?? hops[0];
+  for (const hop of hops) {
+    hop.setAttribute("aria-pressed", String(hop.dataset.key === chosen));
+    hop.tabIndex = hop === stop ? 0 : -1;
   }
   const at = chosen && byId("turns").querySelector(`[data-key="${CSS.escape(chosen)}"]`);
   // On a narrow screen what a hop changed stands right below it, on a wide one beside all of them.
@@ -446,10 +450,11 @@ byId("turns").addEventListener("pointerleave", () => {
 });
 
 byId("turns").addEventListener("keydown", (event) => {
-  const way = { ArrowDown: 1, ArrowUp: -1 }[event.key];
   const hops = [...byId("turns").querySelectorAll(".hop")];
-  const next = hops[hops.indexOf(document.activeElement) + way];
-  if (!way || !next) return;
+  const here = hops.indexOf(document.activeElement);
+  const to = { ArrowDown: here + 1, ArrowUp: here - 1, Home: 0, End: hops.length - 1 }[event.key];
+  const next = here < 0 ? null : hops[to];
+  if (!next) return;
   event.preventDefault();
   next.focus();
 });

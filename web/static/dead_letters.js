@@ -20,7 +20,14 @@ let looked = 0;
 let routes = {};
 let asked = 0;
 
-const sheet = new LetterSheet({ changed: refreshOne, closed: () => remember(null) });
+const sheet = new LetterSheet({
+  changed: refreshOne,
+  closed: (offset) => {
+    remember(null);
+    // The list may have been drawn anew meanwhile: back to the same letter in it.
+    byId("letters").querySelector(`[data-letter="${offset}"]`)?.focus();
+  },
+});
 const many = new ManySheet({
   done: () => {
     chosen.clear();
@@ -82,11 +89,12 @@ async function refreshOne(offset) {
 
 function draw() {
   const letters = shown.filter(wanted);
-  const active = document.activeElement?.dataset?.letter;
+  const { letter: opened, pick: picked } = document.activeElement?.dataset ?? {};
   const there = new Set(letters.map((letter) => letter.offset));
   for (const offset of chosen) if (!there.has(offset)) chosen.delete(offset);
   byId("letters").replaceChildren(...letters.map(line));
-  if (active) byId("letters").querySelector(`button[data-letter="${active}"]`)?.focus();
+  if (opened) byId("letters").querySelector(`[data-letter="${opened}"]`)?.focus();
+  if (picked) byId("letters").querySelector(`[data-pick="${picked}"]`)?.focus();
   const filtered = FILTERS.some((name) => byId(name).value);
   byId("nothing").hidden = letters.length > 0;
   byId("nothing-said").textContent = filtered ? "No such letters here." : "No dead letters.";
@@ -103,6 +111,7 @@ function line(letter) {
   const pick = element("input", {
     type: "checkbox",
     checked: chosen.has(letter.offset),
+    "data-pick": String(letter.offset),
     "aria-label": `Choose letter ${letter.offset}`,
   });
   pick.addEventListener("change", () => choose(letter.offset, pick.checked));

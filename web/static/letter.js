@@ -33,12 +33,13 @@ export function fateTag({ became, again, redrives, aside }) {
   return element("span", { class: "tag", "data-tone": tone, title: by }, text);
 }
 
-/** The sheet. `changed(offset)` is called when a letter was sent on or its fate is known. */
+/** The sheet. `changed(offset)` is called when a letter was sent on or its fate is known. `closed(offset)` at the end. */
 export class LetterSheet {
   #letter = null;
   #editor = null;
   #route = null;
   #opened = 0;
+  #offset = null;
 
   constructor({ changed, closed }) {
     this.dialog = byId("letter");
@@ -46,13 +47,14 @@ export class LetterSheet {
     byId("letter-close").addEventListener("click", () => this.dialog.close());
     this.dialog.addEventListener("close", () => {
       this.#opened += 1;
-      closed();
+      closed(this.#offset);
     });
   }
 
   /** Open the letter with this offset. */
   async open(offset) {
     this.#opened += 1;
+    this.#offset = offset;
     byId("letter-title").textContent = `Letter ${offset}`;
     byId("letter-body").replaceChildren(element("p", { class: "muted" }, "Reading it …"));
     if (!this.dialog.open) this.dialog.showModal();
@@ -158,7 +160,7 @@ export class LetterSheet {
       element("label", { htmlFor: "editor" }, "The message, as JSON"),
       this.#editor,
       element("ul", { class: "problems", id: "editor-problems", hidden: true, role: "status" }),
-      element("p", { class: "field-help" }, "Turn, conversation and trace stay as they are, whatever stands here. The letter itself stays too."),
+      element("p", { class: "field-help" }, "Turn and conversation must stay as they are; trace and letter stay whatever stands here."),
     );
     this.#editor.focus();
     this.#editor.setSelectionRange(0, 0);

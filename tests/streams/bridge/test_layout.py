@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from streams.bridge.errors import ConfigurationError
 from streams.bridge.layout import (
     KEY_TOKEN_MAX,
+    Cause,
     Place,
+    cause_of,
     check_prefix,
     decode_block,
     decode_headers,
@@ -53,6 +55,29 @@ def test_readable_keys_stay_readable() -> None:
 @given(names, st.integers(0, 1000), st.none() | st.binary())
 def test_a_subject_tells_topic_and_partition(topic: str, number: int, key: bytes | None) -> None:
     assert parse_subject(subject("mesh", topic, number, key)) == Place(topic, number)
+
+
+@given(names, names, st.integers(0, 1000), st.integers(0))
+def test_an_id_that_the_producer_made_tells_what_caused_the_record(
+    agent: str, topic: str, partition: int, offset: int
+) -> None:
+    beginning = "/".join(("app", escape(agent), escape(topic), "8174b25d", str(partition)))
+    name = f"{beginning}/{offset}/{escape('some.topic')}/1"
+    assert cause_of(name) == Cause(topic, partition, offset)
+
+
+@given(st.none() | st.text() | st.text("/=0F1", max_size=30))
+def test_any_other_id_tells_nothing_and_is_no_error(name: str | None) -> None:
+    if (cause := cause_of(name)) is not None:
+        assert name is not None
+        assert name.count("/") == 7
+        assert cause.offset >= 0
+
+
+def test_ids_that_only_look_alike() -> None:
+    assert cause_of("a/b/=FF/d/0/1/t/1") is None
+    assert cause_of("a/b/c/d/x/1/t/1") is None
+    assert cause_of("session-turn") is None
 
 
 @pytest.mark.parametrize("prefix", ["", "a.b", "a--b", "a-", "-a", "a b", "a*", "ä"])

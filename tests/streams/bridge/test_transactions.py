@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -321,56 +321,101 @@ class SmallServer(NatsServer):
             await js.publish("filler", bytes(min(left - 100, 1_000_000)))
 
 
-@pytest.mark.faults
-@pytest.mark.parametrize("session", [3.0, 60.0])
-async def test_a_limit_that_is_reached_in_the_middle_of_a_transaction(
-    new_exact: NewApp, prefix: str, tmp_path: Path, session: float
-) -> None:
-    with SmallServer(tmp_path / "small") as server:
-        client = await connect(parse_url(server.url), name="test")
-        app = new_exact(url=server.url, broker_session_timeout=session)
-        inbox = app.topic("in", key_type=str, value_type=int, partitions=1)
-        outbox = app.topic("out", value_serializer="raw", partitions=1)
-        table = app.Table("seen", default=int, key_type=str, value_type=int, partitions=1)
-        gate = asyncio.Event()
-        begun: list[int] = []
+class Cut:
+    """An app whose transaction is cut in two by its server's limit."""
 
-        @app.agent(inbox)
+    def __init__(self, new_exact: NewApp, server: SmallServer, prefix: str, client: Client) -> None:
+        self.new_exact = new_exact
+        self.server = server
+        self.prefix = prefix
+        self.client = client
+        self.gate = asyncio.Event()
+        self.begun: list[int] = []
+
+    def build(self, session: float) -> Any:
+        broker = f"{self.server.url}?prefix={self.prefix}&drain=1"
+        app = self.new_exact(broker=broker, broker_session_timeout=session)
+        self.inbox = app.topic("in", key_type=str, value_type=int, partitions=1)
+        self.outbox = app.topic("out", value_serializer="raw", partitions=1)
+        self.table = app.Table("seen", default=int, key_type=str, value_type=int, partitions=1)
+
+        @app.agent(self.inbox)
         async def work(stream: StreamT[Any]) -> None:
             async for key, value in stream.items():
-                begun.append(value)
-                await gate.wait()
-                table[key] += 1
+                self.begun.append(value)
+                await self.gate.wait()
+                self.table[key] += 1
                 for number in range(40):
-                    await outbox.send(value=b"%d.%02d" % (value, number) + bytes(1_000))
+                    await self.outbox.send(value=b"%d.%02d" % (value, number) + bytes(1_000))
 
-        async def now(topic: str = "out") -> int:
-            return (await counts(client, prefix))[topic]
+        return app
+
+    async def cut(self) -> None:
+        """Let the app, which must be running, store the beginning of a transaction."""
+        await self.outbox.declare()
+        await self.inbox.send(key="a", value=1)
+        await until(lambda: self.begun, "the event is begun")
+        await self.server.fill(self.client, room=20_000)
+        self.gate.set()
 
         async def stored_in_part() -> bool:
-            return 0 < await now() < 40
+            return 0 < (await counts(self.client, self.prefix))["out"] < 40
 
-        async with running(app):
-            await outbox.declare()
-            await inbox.send(key="a", value=1)
-            await until(lambda: begun, "the event is begun")
-            await server.fill(client, room=20_000)
-            gate.set()
-            await until(stored_in_part, "the beginning of the transaction is stored")
-            # Without a lease it gives up its partitions, but not before the rest is stored.
-            await until(lambda: app.rebalancing or session > 3, "the lease lapses")
-            await client.jetstream().purge_stream("filler")
-            await holds(client, prefix, {"out": 40})
-            await inbox.send(key="a", value=2)
-            await holds(client, prefix, {"out": 80})
-            assert table["a"] == 2
-        assert begun == [1, 2]
-        found = await values(client, prefix, "out")
-        assert [value[:4] for value in found if value is not None] == [
-            b"%d.%02d" % (value, number) for value in (1, 2) for number in range(40)
-        ]
-        assert (await values(client, prefix, "app-seen-changelog"))[-1] == b"2"
+        await until(stored_in_part, "the beginning of the transaction is stored")
+
+    async def make_room(self) -> None:
+        await self.client.jetstream().purge_stream("filler")
+
+    async def stored(self) -> list[bytes]:
+        """Return what it has sent, in order."""
+        found = await values(self.client, self.prefix, "out")
+        return [value[:4] for value in found if value is not None]
+
+
+@pytest.fixture
+async def cut(new_exact: NewApp, prefix: str, tmp_path: Path) -> AsyncIterator[Cut]:
+    with SmallServer(tmp_path / "small") as server:
+        client = await connect(parse_url(server.url), name="test")
+        yield Cut(new_exact, server, prefix, client)
         await client.close()
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("session", [3.0, 60.0])
+async def test_a_transaction_that_a_limit_has_cut_in_two_is_completed(
+    cut: Cut, session: float
+) -> None:
+    app = cut.build(session)
+    async with running(app):
+        await cut.cut()
+        # Without a lease it gives up its partitions, but not before the rest is stored.
+        await until(lambda: app.rebalancing or session > 3, "the lease lapses")
+        await cut.make_room()
+        await holds(cut.client, cut.prefix, {"out": 40})
+        await cut.inbox.send(key="a", value=2)
+        await holds(cut.client, cut.prefix, {"out": 80})
+        assert cut.table["a"] == 2
+    assert cut.begun == [1, 2]
+    wanted = [b"%d.%02d" % (value, number) for value in (1, 2) for number in range(40)]
+    assert await cut.stored() == wanted
+    assert (await values(cut.client, cut.prefix, "app-seen-changelog"))[-1] == b"2"
+
+
+@pytest.mark.faults
+async def test_nothing_is_lost_if_a_transaction_that_was_cut_in_two_cannot_be_completed(
+    cut: Cut, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = cut.build(60.0)
+    async with running(app):
+        await cut.cut()
+        await until(lambda: "transaction: not stored" in caplog.text, "it knows")
+    assert "the beginning of a transaction is stored" in caplog.text
+    before = await cut.stored()
+    await cut.make_room()
+    async with running(cut.build(60.0)):
+        await holds(cut.client, cut.prefix, {"out": len(before) + 40})
+    assert cut.begun == [1, 1]
+    assert await cut.stored() == before + [b"1.%02d" % number for number in range(40)]
 
 
 @pytest.mark.faults
