@@ -8,12 +8,13 @@ Spans hold no personal data: ids, names, counts and times, and an error's text m
 """
 
 import asyncio
+import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast
 
 from streams.masking import mask_text
 from streams.message import Exchange
@@ -21,11 +22,15 @@ from streams.settings import Settings
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.trace import Span
+
+log = logging.getLogger(__name__)
 
 TRACEPARENT: Final = "traceparent"
 TEXT_LENGTH: Final = 200
-CLOSE_SECONDS: Final = 5.0
+CLOSE_SECONDS: Final = 2.0
 
 Kind = Literal["server", "consumer", "client"]
 Attributes = Mapping[str, str | int | float | bool]
@@ -58,7 +63,7 @@ class Tracing:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
         self._trace = trace
@@ -75,7 +80,8 @@ class Tracing:
             shutdown_on_exit=False,  # whoever made us closes us
         )
         exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces")
-        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        self._outlet = Outlet(exporter, SpanExportResult.SUCCESS, endpoint)
+        self._provider.add_span_processor(BatchSpanProcessor(cast(Any, self._outlet)))
         self._tracer = self._provider.get_tracer("mesh")
 
     @classmethod
@@ -91,6 +97,7 @@ class Tracing:
         thread = threading.Thread(target=self._provider.shutdown, daemon=True)
         thread.start()
         await asyncio.to_thread(thread.join, CLOSE_SECONDS)
+        self._outlet.shutdown()  # ends its tries, if it still makes some
 
     @contextmanager
     def span(
@@ -124,6 +131,37 @@ class Tracing:
         span.set_attribute("error.type", type(error).__name__)
         text = mask_text(str(error))[:TEXT_LENGTH]
         span.set_status(self._trace.Status(self._trace.StatusCode.ERROR, text))
+
+
+class Outlet:
+    """An exporter that says once when the collector is away, and once when it is back."""
+
+    def __init__(self, exporter: "SpanExporter", success: Any, endpoint: str) -> None:
+        self._exporter = exporter
+        self._success = success
+        self._endpoint = endpoint
+        self._away = False
+        # It complains of every try; what fails, we say ourselves.
+        logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
+
+    def export(self, spans: Sequence["ReadableSpan"]) -> Any:
+        """Send spans; those that the collector does not take, after some tries, are lost."""
+        result = self._exporter.export(spans)
+        away = result is not self._success
+        if away and not self._away:
+            log.warning("the collector at %s takes no spans, they are dropped", self._endpoint)
+        elif self._away and not away:
+            log.warning("the collector at %s takes spans again", self._endpoint)
+        self._away = away
+        return result
+
+    def shutdown(self) -> None:
+        """End what is under way."""
+        self._exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Wait until all that was given to it is sent."""
+        return self._exporter.force_flush(timeout_millis)
 
 
 def root(

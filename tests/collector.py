@@ -89,8 +89,8 @@ def _values(attributes: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def collector() -> Iterator[Collector]:
-    """Run a collector on a free port for the time of the block."""
+def collector(port: int = 0) -> Iterator[Collector]:
+    """Run a collector on a port, any free one by default, for the time of the block."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -109,7 +109,7 @@ def collector() -> Iterator[Collector]:
         def log_message(self, *args: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     taken = Collector(f"http://127.0.0.1:{server.server_port}")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()

@@ -122,6 +122,7 @@ def _names(turn: Turn) -> Iterator[str]:
     for step in turn.steps:
         yield step.sender
         yield step.actor
+    yield from turn.ahead
 
 
 class _Sighting(NamedTuple):
@@ -178,6 +179,7 @@ class _Assembly:
         steps = sorted(self._steps(), key=_when)
         answers = [self._answer(record, reply) for record, reply in self.replies]
         ends = [s for s in self.sightings if s.record.topic == JOURNAL]
+        state = self._state(ends)
         return Turn(
             message_id=self.message_id,
             number=fullest.payload.turn,
@@ -185,7 +187,8 @@ class _Assembly:
             channel=fullest.payload.channel,
             at=fullest.payload.at,
             ended_at=min((answer.at for answer in answers), default=ends[0].time if ends else None),
-            state=self._state(ends),
+            state=state,
+            ahead=_route(fullest) if state == "under way" else [],
             waiting_ms=sum(step.waiting_ms or 0 for step in steps),
             working_ms=sum(step.working_ms or 0 for step in steps),
             steps=steps,

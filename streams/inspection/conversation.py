@@ -107,6 +107,8 @@ class Turn(BaseModel):
     waiting_ms: float = 0
     working_ms: float = 0
     steps: list[Step] = []
+    ahead: list[str] = []
+    """The actors that its newest message names as still to come, while it is under way."""
     answers: list[Answer] = []
     burials: list[Burial] = []
     journal: Place | None = None

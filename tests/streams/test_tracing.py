@@ -266,11 +266,43 @@ sys.exit([name for name in parts if name in sys.modules] or 0)
     assert done.returncode == 0, done.stderr
 
 
-async def test_a_collector_that_is_away_stops_nobody(settings: Settings) -> None:
-    away = settings.model_copy(update={"otel_endpoint": f"http://127.0.0.1:{free_port()}"})
+async def test_a_collector_that_is_away_stops_nobody_and_is_spoken_of_once(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")  # milliseconds between batches
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.2")  # seconds of tries of one
+    port = free_port()
+    away = settings.model_copy(update={"otel_endpoint": f"http://127.0.0.1:{port}"})
     opened = await Tracing.open(away, "worker")
     assert opened is not None
+
+    def said() -> list[str]:
+        return [record.getMessage() for record in caplog.records if "spans" in record.getMessage()]
+
+    async def speak(times: int, *, since: int = 0) -> None:
+        while len(said()) <= since:
+            with opened.span("x", "consumer", {}):
+                await asyncio.sleep(0.02)
+        for _ in range(times):
+            with opened.span("x", "consumer", {}):
+                await asyncio.sleep(0.02)
+
     async with open_bench(away, ENDING, opened) as mesh:
         await mesh.mesh.send(turn(slip.RESPONSE_AGGREGATOR))
         await mesh.journal()
-    await asyncio.wait_for(opened.close(), 60)
+        await speak(50)
+        with collector(port):
+            await speak(10, since=1)
+            await opened.close()
+    gone, back = said()
+    assert "takes no spans" in gone
+    assert "takes spans again" in back
+
+
+async def test_closing_does_not_wait_for_a_collector_that_is_away(settings: Settings) -> None:
+    away = settings.model_copy(update={"otel_endpoint": f"http://127.0.0.1:{free_port()}"})
+    opened = await Tracing.open(away, "worker")
+    assert opened is not None
+    with opened.span("x", "consumer", {}):
+        pass
+    await asyncio.wait_for(opened.close(), 20)  # OpenTelemetry by itself: half a minute

@@ -166,6 +166,13 @@ async def test_a_turn_under_way_and_the_one_that_waits_for_it(stage: Stage) -> N
     found, trail = await seen(stage, session, both)
     held, waiting = found.turns
     assert path(held)[-1] == ("conversation", "sentiment_analyzer", "open")
+    assert held.ahead == [
+        "sentiment_analyzer",
+        "intent_analyzer",
+        "context_retriever",
+        "decision_router",
+    ]
+    assert found.actors[-1] == "decision_router"
     assert path(waiting) == [(CUSTOMER, "conversation", "waits")]
     stage.release.set()
     await stage.replies(session, 2)
