@@ -67,10 +67,11 @@ async def test_leaders_killed_under_load(
 
 
 async def test_a_rolling_restart_under_load(
-    cluster: NatsCluster, prefix: str, start_worker: StartWorker
+    cluster: NatsCluster, prefix: str, start_worker: StartWorker, guarantee: str
 ) -> None:
-    async with feeding(cluster.url, prefix, replicas=3) as feed:
-        worker = start_worker(cluster.url, OPTIONS="&replicas=3", STORE="rocksdb://")
+    async with feeding(cluster.url, prefix, guarantee, replicas=3) as feed:
+        settings = {"OPTIONS": "&replicas=3", "STORE": "rocksdb://", "GUARANTEE": guarantee}
+        worker = start_worker(cluster.url, **settings)
         await feed.send(500)
         await feed.arrived("third", 100)
 
@@ -91,15 +92,16 @@ async def test_a_rolling_restart_under_load(
 
 
 async def test_without_a_quorum_a_worker_waits_and_so_does_one_that_starts(
-    cluster: NatsCluster, prefix: str, start_worker: StartWorker
+    cluster: NatsCluster, prefix: str, start_worker: StartWorker, guarantee: str
 ) -> None:
-    async with feeding(cluster.url, prefix, replicas=3) as feed:
-        workers = [start_worker(cluster.url, DATA="a", OPTIONS="&replicas=3", SESSION="3")]
+    async with feeding(cluster.url, prefix, guarantee, replicas=3) as feed:
+        settings = {"OPTIONS": "&replicas=3", "SESSION": "3", "GUARANTEE": guarantee}
+        workers = [start_worker(cluster.url, DATA="a", **settings)]
         await feed.send(500)
         await feed.arrived("third", 100)
         for node in cluster.nodes[:2]:
             node.kill()
-        workers.append(start_worker(cluster.url, DATA="b", OPTIONS="&replicas=3", SESSION="3"))
+        workers.append(start_worker(cluster.url, DATA="b", **settings))
         sending = asyncio.create_task(feed.send(500))
         await until(lambda: "without a leader" in workers[1].output, "the newcomer says it waits")
         await until(lambda: "giving up all" in workers[0].output, "the lease lapses")
