@@ -18,8 +18,9 @@ const STANDS = {
   guardrail_validator: [8, 0],
   response_aggregator: [9, 0],
   escalation_router: [7, 1],
-  dead_letters: [8.6, 1],
 };
+// The dead letters come from anywhere: they stand where no other way leads through.
+const DEAD_LETTERS = { wide: [8.6, 1.62], tall: [10.1, 1] };
 
 // "Along" is the way's direction, "across" the other one: on a wide screen the way runs to the
 // right, on a narrow one downwards.
@@ -58,12 +59,13 @@ export class Graph {
 
   draw(nodes, edges) {
     const measure = this.tall ? TALL : WIDE;
+    const stands = { ...STANDS, dead_letters: this.tall ? DEAD_LETTERS.tall : DEAD_LETTERS.wide };
     let strangers = 0;
     this.places = new Map(
-      nodes.map(({ name }) => [name, this.place(STANDS[name] ?? [strangers++, 1], measure)]),
+      nodes.map(({ name }) => [name, this.place(stands[name] ?? [strangers++, 1], measure)]),
     );
     const far = Math.max(...[...this.places.values()].map((place) => place.along)) + measure.along / 2 + 4;
-    const wide = measure.first[1] + measure.lanes + 70;
+    const wide = Math.max(...[...this.places.values()].map((place) => place.across)) + 70;
     const [width, height] = this.tall ? [wide, far] : [far, wide];
     this.nodes = new Map(nodes.map((node) => [node.name, this.node(node.name, measure)]));
     this.edges = new Map(edges.map((edge) => [edgeKey(edge), this.edge(edge, measure)]));

@@ -22,6 +22,8 @@ let draft = {};
 let route = null;
 let checked = 0;
 let sending = false;
+// Whether somebody has begun to write: an empty form is not wrong yet.
+let begun = false;
 
 // ---- form and editor ----
 
@@ -46,6 +48,7 @@ function drawFields(schema) {
       const input = inputFor(field, { id, long });
       input.setAttribute("aria-describedby", `${id}-error`);
       input.addEventListener("input", () => {
+        begun = true;
         const empty = field.optional && !input.value.trim();
         setAt(path, empty ? null : input.value);
         showEditor();
@@ -78,12 +81,14 @@ function showEditor() {
 
 function take(message) {
   draft = message;
+  begun = Boolean(valueAt("payload.text"));
   byId("sent").replaceChildren();
   showFields();
   showEditor();
 }
 
 function edited() {
+  begun = true;
   try {
     const read = JSON.parse(byId("editor").value);
     if (typeof read === "object" && read !== null && !Array.isArray(read)) {
@@ -110,7 +115,9 @@ const check = settled(async () => {
   if (mine === checked) show(told, problems);
 });
 
-function show(told, problems) {
+function show(told, found) {
+  const problems = begun ? found : found.filter(({ path }) => path !== "payload.text");
+  const wanted = problems.length ? "What is marked above has to be put right first." : "What does the customer say?";
   const left = problems.filter((problem) => {
     const field = FIELDS.find(({ path }) => path === problem.path);
     return !field && !problem.path.startsWith("slip.steps");
@@ -130,7 +137,7 @@ function show(told, problems) {
           routeLine({ steps: told.steps }, false),
           unanswered(told.answered),
         ].filter(Boolean)
-      : [element("p", { class: "muted" }, "What is marked above has to be put right first.")]),
+      : [element("p", { class: "muted" }, wanted)]),
   );
 }
 
