@@ -71,13 +71,15 @@ class Together:
     What it sends then belongs to none of them alone: it is stored with all their offsets.
     """
 
-    __slots__ = ("generation_id", "inputs", "sent")
+    __slots__ = ("generation_id", "last", "sent")
 
     sent: list[Output] | None
     """What is to be stored together with the acknowledgement of all of them; None: at once."""
 
     def __init__(self, inputs: Sequence[Input]) -> None:
-        self.inputs = inputs
+        in_order = sorted(inputs, key=lambda message: message.offset)
+        self.last = list({message.tp: message for message in in_order}.values())
+        """The last one of each partition."""
         self.generation_id: int | None = inputs[0].generation_id
         self.sent = []
 

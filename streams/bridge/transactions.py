@@ -277,25 +277,26 @@ class TransactionManager(faust_consumer.TransactionManager):
         if not self._together:
             left[first.tp].popleft()
             return _Unit([first], first.sent or [])
-        several: list[Together] = []
+        several: dict[int, Together] = {}
         counts: defaultdict[TP, int] = defaultdict(int)
         needed = [first]
         while needed:
-            message = needed.pop()
-            if self._open[message.tp].get(message.offset) is not message:
+            last = needed.pop()
+            if self._open[last.tp].get(last.offset) is not last:
                 continue  # stored, or to be worked on again
-            finished = left.get(message.tp, ())
-            if message not in finished:
+            finished = left.get(last.tp)
+            if not finished or finished[-1].offset < last.offset:
                 return None
-            count = finished.index(message) + 1
-            for before in itertools.islice(finished, counts[message.tp], count):
-                for one in self._together.get(before, ()):
-                    if one not in several:
-                        several.append(one)
-                        needed += one.inputs
-            counts[message.tp] = max(count, counts[message.tp])
+            for message in itertools.islice(finished, counts[last.tp], None):
+                if message.offset > last.offset:
+                    break
+                counts[last.tp] += 1
+                for one in self._together.get(message, ()):
+                    if id(one) not in several:
+                        several[id(one)] = one
+                        needed += one.last
         inputs = [left[tp].popleft() for tp, count in counts.items() for _ in range(count)]
-        sources: list[Input | Together] = [*inputs, *several]
+        sources: list[Input | Together] = [*inputs, *several.values()]
         return _Unit(inputs, [output for source in sources for output in source.sent or ()])
 
     async def _store_batch(self, batch: _Batch) -> bool:

@@ -3,13 +3,14 @@
 import asyncio
 import os
 import sys
-from typing import Any
+from typing import Any, cast
 
 import faust
 from faust.types import StreamT
 
 STORE = os.environ.get("STORE", "memory://")
 PAUSE = float(os.environ.get("PAUSE", "0"))
+TAKE = int(os.environ.get("TAKE", "0"))
 
 app = faust.App(
     os.environ.get("APP_ID", "chain"),
@@ -38,7 +39,11 @@ counts = app.Table("counts", default=int, key_type=bytes, value_type=int)
 
 @app.agent(first, name="one", concurrency=int(os.environ.get("CONCURRENCY", "1")))
 async def one(stream: StreamT[Any]) -> None:
-    """Pass on, slowly if the test says so."""
+    """Pass on, slowly or several at once if the test says so."""
+    if TAKE:
+        async for events in cast(Any, stream).take_events(TAKE, within=0.1):
+            for event in events:
+                await second.send(key=event.key, value=event.value + b"1")
     async for key, value in stream.items():
         if PAUSE:
             await asyncio.sleep(PAUSE)

@@ -419,15 +419,23 @@ async def test_nothing_is_lost_if_a_transaction_that_was_cut_in_two_cannot_be_co
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("store", ["memory://", "rocksdb://"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"STORE": "memory://", "CONCURRENCY": "2"},
+        {"STORE": "rocksdb://", "CONCURRENCY": "2"},
+        {"TAKE": "30"},  # of several partitions, whose offsets must be stored together
+    ],
+    ids=["memory", "rocksdb", "together"],
+)
 async def test_workers_killed_at_any_moment(
-    nats_url: str, prefix: str, start_worker: StartWorker, store: str
+    nats_url: str, prefix: str, start_worker: StartWorker, settings: dict[str, str]
 ) -> None:
     guarantee = "exactly_once"
-    chance = random.Random(store)
+    chance = random.Random(str(settings))
 
     def start(name: str) -> Worker:
-        return start_worker(DATA=name, STORE=store, CONCURRENCY="2", GUARANTEE=guarantee)
+        return start_worker(DATA=name, GUARANTEE=guarantee, **settings)
 
     async with feeding(nats_url, prefix, guarantee) as feed:
         workers = [start(name) for name in "ab"]
