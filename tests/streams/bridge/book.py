@@ -108,7 +108,8 @@ class Book:
         if not self.path.exists():
             return []
         found = []
-        for line in self.path.read_text().splitlines():
+        written, _, _ = self.path.read_text().rpartition("\n")  # a line may be on its way
+        for line in written.splitlines():
             moment, who, kind, topic, partition, offset, text = line.split(" ", 6)
             entry = Entry(float(moment), who, kind, topic, int(partition), int(offset), text)
             if (not what or kind in what) and entry.time >= since and worker in ("", who):
