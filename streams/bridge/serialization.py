@@ -14,7 +14,7 @@ from faust.serializers import codecs, registry, schemas
 from faust.types import AppT, EventT, Message
 from mode.utils.text import want_bytes, want_str
 
-from .internals import json_encoder, model_maker
+from .internals import model_maker, plain_json
 
 Decode = Callable[[Message], EventT[Any]]
 Load = Callable[[bytes], Any]
@@ -74,6 +74,11 @@ def loaders(app: AppT, schema: Any) -> tuple[Load, Load] | None:
 
 def _loader(codec: Any, as_type: Callable[[Any], Any], error: type[Exception]) -> Load:
     loads = None if codec is None else codec.loads
+    if (plain := _plain_json(codec)) is not None:
+        decode = plain[1]
+
+        def loads(data: bytes) -> Any:
+            return decode(data.decode())
 
     def load(data: bytes) -> Any:
         try:
@@ -124,7 +129,8 @@ def _dumper(codec: Any, other: Dump) -> Dump:
         return dump
 
     dumps = codec.dumps
-    encode = json_encoder() if type(codec) is codecs.json and not codec.children else None
+    plain = _plain_json(codec)
+    encode = None if plain is None else plain[0]
 
     def dump_by_codec(value: Any) -> bytes | None:
         if type(value) not in _PLAIN:
@@ -132,6 +138,11 @@ def _dumper(codec: Any, other: Dump) -> Dump:
         return cast(bytes, dumps(value) if encode is None else encode(value).encode())
 
     return dump_by_codec
+
+
+def _plain_json(codec: Any) -> tuple[Callable[[Any], str], Callable[[str], Any]] | None:
+    """Return how to encode and decode without the codec, if it is JSON's and nothing more."""
+    return plain_json() if type(codec) is codecs.json and not codec.children else None
 
 
 def _untouched(app: AppT, schema: Any) -> bool:
