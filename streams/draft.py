@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from streams.errors import MeshError
+from streams.masking import HIDDEN
 from streams.message import ID_PATTERN, Message
 from streams.slip import (
     DECISION_ROUTER,
@@ -66,7 +67,10 @@ def read_draft(text: str) -> Message:
             _located(text, found["loc"], _in_words(found))
             for found in error.errors(include_url=False, include_input=False)
         ) from None
-    if problems := route_problems(message.slip):
+    problems = route_problems(message.slip)
+    if HIDDEN in (message.payload.email or ""):
+        problems.append((("payload", "email"), "is masked: take a copy that shows it (unmask)"))
+    if problems:
         raise BadDraft(_located(text, path, said) for path, said in problems)
     return message
 

@@ -11,6 +11,7 @@ from streams import slip
 from streams.audit import entries
 from streams.bridge.connection import connect, parse_url
 from streams.draft import BadDraft
+from streams.masking import mask
 from streams.message import BY_HAND, ByHand, Hop, Message, Recovery
 from streams.payload import Response
 from streams.post import put
@@ -47,6 +48,14 @@ def test_a_blank_message_wants_only_words() -> None:
     message = sealed(text(), "ines", NOW)
     assert message.slip == RouteSlip()
     assert blank()["id"] != message.id != new_id()
+
+
+def test_a_masked_copy_is_not_taken_for_the_customers_address() -> None:
+    document = blank()
+    document["payload"]["email"] = "ines@example.com"
+    assert sealed(text(document), "ines", NOW).payload.email == "ines@example.com"
+    with pytest.raises(BadDraft, match=r"payload\.email: is masked"):
+        sealed(text(mask(document)), "ines", NOW)
 
 
 def test_what_is_made_by_hand_says_so_whatever_it_claims() -> None:
