@@ -2,19 +2,16 @@
 
 import secrets
 from datetime import UTC, datetime
-from typing import Final
 
 from nats.aio.client import Client
 from pydantic import BaseModel, Field
 
-from streams.bridge.direct import batch
-from streams.bridge.layout import partition_for, stream_name, subject
+from streams.bridge.direct import every
+from streams.bridge.layout import every_partition, partition_for, stream_name, subject
 from streams.payload import Json
 from streams.post import put, reaching
 from streams.settings import Settings
 from streams.topics import AUDIT
-
-READ_BATCH: Final = 256
 
 
 class Entry(BaseModel):
@@ -57,19 +54,15 @@ async def entries(
     GatewayUnavailable if they cannot be read.
     """
     if target is None:
-        subjects = f"{subject(settings.prefix, AUDIT, 0).rpartition('.')[0]}.>"
+        subjects = every_partition(settings.prefix, AUDIT, keyed=True)
     else:
         key = target.encode()
         partition = partition_for(key, settings.partitions)
         subjects = subject(settings.prefix, AUDIT, partition, key)
     found: list[Entry] = []
-    position = after + 1
+    stream = stream_name(settings.prefix, AUDIT)
     with reaching("the audit cannot be read"):
-        while position:
-            records, position = await batch(
-                client, stream_name(settings.prefix, AUDIT), subjects, position, READ_BATCH
-            )
-            for each in records:
-                entry = Entry.model_validate_json(each.record.value or b"")
-                found.append(entry.model_copy(update={"offset": each.record.offset}))
+        async for each in every(client, stream, subjects, after + 1):
+            entry = Entry.model_validate_json(each.record.value or b"")
+            found.append(entry.model_copy(update={"offset": each.record.offset}))
     return found

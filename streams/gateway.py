@@ -16,7 +16,7 @@ from streams import tracing
 from streams.bridge import decode
 from streams.bridge.connection import connect, parse_url
 from streams.bridge.errors import BridgeError
-from streams.errors import GatewayUnavailable as GatewayUnavailable
+from streams.errors import GatewayUnavailable
 from streams.message import Message
 from streams.post import put
 from streams.presence import Pulse, progress_subject, pulse_subject

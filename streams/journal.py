@@ -8,7 +8,7 @@ from typing import Final
 from nats.aio.client import Client
 from nats.js.errors import NotFoundError
 
-from streams.bridge.layout import decode_headers, escape, parse_headers, stream_name
+from streams.bridge.layout import decode_headers, every_partition, parse_headers, stream_name
 from streams.bridge.reader import Delivered, Reader
 from streams.errors import Undecodable
 from streams.message import Message
@@ -44,8 +44,8 @@ async def finished_turns(
     error that says why, so that the reader can step over it.
     """
     arrived = asyncio.Event()
-    every_partition = f"{prefix}.{escape(JOURNAL)}.*"
-    reader = Reader(client, stream_name(prefix, JOURNAL), every_partition, after + 1, arrived.set)
+    stream, subjects = stream_name(prefix, JOURNAL), every_partition(prefix, JOURNAL)
+    reader = Reader(client, stream, subjects, after + 1, arrived.set)
     reader.open()
     loop = asyncio.get_running_loop()
     try:

@@ -9,7 +9,7 @@ from nats.aio.client import Client
 
 from streams.audit import Entry, append
 from streams.bridge.direct import first
-from streams.bridge.layout import stream_name, subject
+from streams.bridge.layout import every_partition, stream_name
 from streams.draft import BadDraft, Problem, place, read_draft
 from streams.errors import MeshError
 from streams.message import BY_HAND, ByHand, Message, Recovery
@@ -108,13 +108,12 @@ async def copied(client: Client, settings: Settings, topic: str, offset: int) ->
     A message in a mailbox, or a dead letter, goes on from there; a finished turn begins anew.
     NoRecord if there is no message; GatewayUnavailable.
     """
-    if topic not in topics(settings):
+    known = topics(settings).get(topic)
+    if known is None:
         raise NoRecord(f"there is no topic {topic!r}")
-    everything = f"{subject(settings.prefix, topic, 0).rpartition('.')[0]}.>"
+    subjects = every_partition(settings.prefix, topic, keyed=known.key_in_subject)
     with reaching("the record cannot be read"):
-        found = await first(
-            client, stream_name(settings.prefix, topic), everything, sequence=offset
-        )
+        found = await first(client, stream_name(settings.prefix, topic), subjects, sequence=offset)
     if found is None or found.record.offset != offset:
         raise NoRecord(f"there is no record {offset} on {topic}")
     try:

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from streams.audit import Entry, append, entries
 from streams.bridge.direct import Found, batch, first, last
-from streams.bridge.layout import stream_name, subject
+from streams.bridge.layout import every_partition, stream_name
 from streams.dead_letters import BURIED_AT, ORIGIN, REASON
 from streams.draft import BadDraft, Problem, dotted, read_draft, route_problems
 from streams.errors import MeshError, Undecodable
@@ -360,8 +360,8 @@ def _read_but_route(text: str) -> Message:
 
 
 def _place(settings: Settings) -> tuple[str, str]:
-    every_partition = f"{subject(settings.prefix, DEAD_LETTERS, 0).rpartition('.')[0]}.*"
-    return stream_name(settings.prefix, DEAD_LETTERS), every_partition
+    prefix = settings.prefix
+    return stream_name(prefix, DEAD_LETTERS), every_partition(prefix, DEAD_LETTERS)
 
 
 def _letter(found: Found) -> Letter:

@@ -1,19 +1,16 @@
 """Reading back what a session was answered."""
 
 from contextlib import suppress
-from typing import Final
 
 from nats.aio.client import Client
 from pydantic import ValidationError
 
-from streams.bridge.direct import batch
+from streams.bridge.direct import every
 from streams.bridge.layout import partition_for, stream_name, subject
 from streams.post import reaching
 from streams.reply import Reply
 from streams.settings import Settings
 from streams.topics import REPLIES
-
-READ_BATCH: Final = 256
 
 
 def reply_subject(settings: Settings, session_id: str) -> str:
@@ -31,12 +28,9 @@ async def replies_of(
     """
     stream, subjects = stream_name(settings.prefix, REPLIES), reply_subject(settings, session_id)
     found: dict[int, Reply] = {}
-    position = 1
     with reaching("replies cannot be read"):
-        while position:
-            records, position = await batch(client, stream, subjects, position, READ_BATCH)
-            for each in records:
-                with suppress(ValidationError):
-                    reply = Reply.model_validate_json(each.record.value or b"")
-                    found.setdefault(reply.sequence, reply)
+        async for each in every(client, stream, subjects):
+            with suppress(ValidationError):
+                reply = Reply.model_validate_json(each.record.value or b"")
+                found.setdefault(reply.sequence, reply)
     return [found[sequence] for sequence in sorted(found) if sequence > after]

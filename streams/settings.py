@@ -136,9 +136,7 @@ class Settings(BaseSettings):
 
     def signing_key(self) -> bytes:
         """Return the key that signs what pages are given, made and kept on first use."""
-        if key := self.secret_key.get_secret_value():
-            return key.encode()
-        return self._kept("secret_key")
+        return self._secret(self.secret_key, "secret_key")
 
     @property
     def operator_token_file(self) -> Path:
@@ -147,18 +145,16 @@ class Settings(BaseSettings):
 
     def operators_token(self) -> bytes:
         """Return the token that opens the operators' pages, made and kept on first use."""
-        if token := self.operator_token.get_secret_value():
-            return token.encode()
-        return self._kept(self.operator_token_file.name)
+        return self._secret(self.operator_token, self.operator_token_file.name)
 
     def metrics_bearer(self) -> bytes:
         """Return the token that Prometheus sends to see metrics, made and kept on first use."""
-        if token := self.metrics_token.get_secret_value():
-            return token.encode()
-        return self._kept("metrics_token")
+        return self._secret(self.metrics_token, "metrics_token")
 
-    def _kept(self, name: str) -> bytes:
-        """Return the secret in the file `name` of the data folder (mode 0600), made if missing."""
+    def _secret(self, configured: SecretStr, name: str) -> bytes:
+        """Return what is configured, else what is kept in `name` (mode 0600), made if missing."""
+        if secret := configured.get_secret_value():
+            return secret.encode()
         path = self.data_dir / name
         if not path.exists():
             self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from streams.gateway import GatewayUnavailable
+from streams.errors import GatewayUnavailable
 from streams.message import Message
 from streams.reply import Reply
 from web.errors import ApiError, unavailable

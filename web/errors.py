@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from streams.gateway import GatewayUnavailable
+from streams.errors import GatewayUnavailable
 
 log = logging.getLogger(__name__)
 

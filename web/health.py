@@ -6,7 +6,8 @@ from typing import Any, Final, Literal
 
 from aiohttp import web
 
-from streams.gateway import Gateway, GatewayUnavailable, Health
+from streams.errors import GatewayUnavailable
+from streams.gateway import Gateway, Health
 from web.room import ROOM
 from web.turns import Turns, TurnWatch
 

@@ -10,7 +10,8 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from streams.gateway import Gateway, GatewayUnavailable, Listener
+from streams.errors import GatewayUnavailable
+from streams.gateway import Gateway, Listener
 from streams.reply import Progress, Reply
 
 log = logging.getLogger(__name__)

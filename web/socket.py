@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from aiohttp import ClientConnectionResetError, WSCloseCode, WSMessage, WSMsgType, web
 
-from streams.gateway import GatewayUnavailable
+from streams.errors import GatewayUnavailable
 from streams.message import ID_PATTERN
 from streams.reply import Progress, Reply
 from web.errors import ApiError, unavailable

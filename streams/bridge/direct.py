@@ -5,6 +5,7 @@ how many more there are, so this is also how records are counted.
 """
 
 import json
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
@@ -18,6 +19,8 @@ from .layout import decode_headers
 from .records import Record, record_of
 
 ANSWER_SECONDS: Final = 5.0
+BATCH: Final = 256
+"""Records that are asked for at once, if the caller does not say."""
 
 
 class Found(NamedTuple):
@@ -91,6 +94,24 @@ async def batch(
     finally:
         with suppress(nats.errors.Error):
             await subscription.unsubscribe()
+
+
+async def every(
+    client: Client,
+    stream: str,
+    subjects: str,
+    sequence: int = 1,
+    *,
+    size: int = BATCH,
+    max_bytes: int | None = None,
+) -> AsyncIterator[Found]:
+    """Yield the records of a filter from `sequence` on, to the end; asked for as by `batch`."""
+    while sequence:
+        records, sequence = await batch(
+            client, stream, subjects, sequence, size, max_bytes=max_bytes
+        )
+        for found in records:
+            yield found
 
 
 def _subject(stream: str) -> str:

@@ -145,6 +145,14 @@ def subject(prefix: str, topic: str, partition: int, key: bytes | None = None) -
     return base if key is None else f"{base}.{key_token(key)}"
 
 
+def every_partition(prefix: str, topic: str, *, keyed: bool = False) -> str:
+    """Return the subject filter that selects all records of a topic.
+
+    `keyed` for topics that keep keys in the subject.
+    """
+    return f"{prefix}.{escape(topic)}.*{'.>' if keyed else ''}"
+
+
 class Place(NamedTuple):
     """What a record's subject says: topic and partition (the key is read from the headers)."""
 

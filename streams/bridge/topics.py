@@ -32,6 +32,7 @@ from .layout import (
     check_prefix,
     description_subject,
     escape,
+    every_partition,
     shared_stream,
     stream_name,
     unescape,
@@ -158,7 +159,7 @@ def stream_config(spec: TopicSpec) -> StreamConfig:
     return StreamConfig(
         name=stream_name(spec.prefix, spec.topic),
         description=f"topic {spec.topic}",
-        subjects=[f"{spec.prefix}.{escape(spec.topic)}.*{'.>' if keyed else ''}"],
+        subjects=[every_partition(spec.prefix, spec.topic, keyed=keyed)],
         retention=RetentionPolicy.LIMITS,
         discard=DiscardPolicy.OLD,
         storage=StorageType(spec.storage),

@@ -20,7 +20,7 @@ from nats.errors import Error as NatsError
 from pydantic import BaseModel, ValidationError
 
 from streams.bridge import direct
-from streams.bridge.layout import escape
+from streams.bridge.layout import every_partition
 from streams.dead_letters import ORIGIN
 from streams.inspection.broker import Client
 from streams.inspection.conversation import CUSTOMER
@@ -159,10 +159,8 @@ class MeshObserver:
         self._next[topic.name] = last + 1
         if start > last:
             return []
-        every_partition = f"{self._settings.prefix}.{escape(topic.name)}.>"
-        found, _ = await direct.batch(
-            self._client, topic.stream, every_partition, start, last - start + 1
-        )
+        subjects = every_partition(self._settings.prefix, topic.name)
+        found, _ = await direct.batch(self._client, topic.stream, subjects, start, last - start + 1)
         return found
 
     def _view(self, counted: Mapping[str, TopicView]) -> MeshView:

@@ -7,7 +7,7 @@ from typing import Final
 from pydantic import BaseModel, ValidationError
 
 from streams.bridge import direct
-from streams.bridge.layout import decode_block, partition_for, subject
+from streams.bridge.layout import decode_block, every_partition, partition_for, subject
 from streams.bridge.reader import Delivered, Reader
 from streams.bridge.topics import TopicInfo, lookup
 from streams.inspection.broker import Client
@@ -59,8 +59,8 @@ async def _newest(client: Client, topic: TopicInfo) -> list[Delivered]:
     """Return the headers of a topic's newest records."""
     arrived = asyncio.Event()
     start = max(topic.first_offset, topic.last_offset - LOOKED_AT + 1)
-    every_partition = f"{topic.filter(0).rpartition('.')[0]}.*"
-    reader = Reader(client, topic.stream, every_partition, start, arrived.set, headers_only=True)
+    subjects = every_partition(topic.prefix, topic.topic)
+    reader = Reader(client, topic.stream, subjects, start, arrived.set, headers_only=True)
     reader.open()
     records: list[Delivered] = []
     try:

@@ -228,18 +228,15 @@ class _Scan:
             if start is None:
                 return
         self.total = start.more + 1
-        position = start.record.offset
-        while position:
-            batch, position = await direct.batch(
-                self.client,
-                self.info.stream,
-                self.subjects,
-                position,
-                BATCH,
-                max_bytes=BATCH_BYTES,
-            )
-            for each in batch:
-                yield each
+        async for each in direct.every(
+            self.client,
+            self.info.stream,
+            self.subjects,
+            start.record.offset,
+            size=BATCH,
+            max_bytes=BATCH_BYTES,
+        ):
+            yield each
 
     async def _backwards(self) -> AsyncGenerator[Found, None]:
         oldest = await self._first()

@@ -1,8 +1,10 @@
 """The smallest mesh that takes a turn and gives a reply: its door, one actor, its exit."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import faust
 
@@ -15,6 +17,17 @@ from streams.payload import Response
 from streams.settings import Settings
 from tables.sessions import Sessions
 from tests.faust_apps import running, until
+
+
+def settings_apart(broker_url: str, data_dir: Path, *, partitions: int = 2) -> Settings:
+    """Return settings of a mesh of its own on a shared broker; actors are tried again soon."""
+    return Settings(
+        broker_url=broker_url,
+        prefix=f"t{secrets.token_hex(4)}",
+        data_dir=data_dir,
+        partitions=partitions,
+        retry_delay=0.01,
+    )
 
 
 class SmallMesh:

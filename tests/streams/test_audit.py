@@ -1,29 +1,21 @@
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
 
-from streams.audit import READ_BATCH, Entry, append, entries
+from streams.audit import Entry, append, entries
 from streams.bridge.connection import connect, parse_url
+from streams.bridge.direct import BATCH
 from streams.errors import GatewayUnavailable
 from streams.post import Overtaken, put
 from streams.settings import Settings
-from streams.topics import AUDIT, declare_topics
+from streams.topics import AUDIT
 
 
 @pytest.fixture
 def settings(nats_url: str, prefix: str, tmp_path: Path) -> Settings:
     return Settings(broker_url=nats_url, prefix=prefix, data_dir=tmp_path, partitions=3)
-
-
-@pytest.fixture
-async def client(settings: Settings) -> AsyncIterator[Client]:
-    client = await connect(parse_url(settings.faust_broker()), name="test")
-    await declare_topics(client.jetstream(), settings)
-    yield client
-    await client.close()
 
 
 def entry(target: str, operator: str = "Änne Ó Hara", **detail: object) -> Entry:
@@ -47,7 +39,7 @@ async def test_entries_are_read_back_in_order_whole_and_by_what_they_are_about(
 
 
 async def test_a_long_audit_is_read_whole(settings: Settings, client: Client) -> None:
-    count = READ_BATCH + 10
+    count = BATCH + 10
     await asyncio.gather(*(append(client, settings, entry(f"t{n}")) for n in range(count)))
     assert {each.target for each in await entries(client, settings)} == {
         f"t{n}" for n in range(count)

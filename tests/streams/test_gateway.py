@@ -7,7 +7,8 @@ import pytest
 
 from mocks.servers import NatsServer
 from streams import slip
-from streams.gateway import Gateway, GatewayUnavailable
+from streams.errors import GatewayUnavailable
+from streams.gateway import Gateway
 from streams.message import Message
 from streams.payload import Payload
 from streams.replies import reply_subject

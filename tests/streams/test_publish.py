@@ -1,5 +1,4 @@
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,6 @@ from nats.aio.client import Client
 
 from streams import slip
 from streams.audit import entries
-from streams.bridge.connection import connect, parse_url
 from streams.draft import BadDraft
 from streams.masking import mask
 from streams.message import BY_HAND, ByHand, Hop, Message, Recovery
@@ -18,7 +16,7 @@ from streams.post import put
 from streams.publish import NoRecord, blank, copied, new_id, publish, reply_to, sealed
 from streams.settings import Settings
 from streams.slip import RouteSlip
-from streams.topics import JOURNAL, declare_topics
+from streams.topics import JOURNAL
 from tests.faust_apps import records
 from tests.streams.letters import NOW, bury, turn
 
@@ -26,14 +24,6 @@ from tests.streams.letters import NOW, bury, turn
 @pytest.fixture
 def settings(nats_url: str, prefix: str, tmp_path: Path) -> Settings:
     return Settings(broker_url=nats_url, prefix=prefix, data_dir=tmp_path, partitions=2)
-
-
-@pytest.fixture
-async def client(settings: Settings) -> AsyncIterator[Client]:
-    client = await connect(parse_url(settings.faust_broker()), name="test")
-    await declare_topics(client.jetstream(), settings)
-    yield client
-    await client.close()
 
 
 def text(document: dict[str, Any] | None = None, said: str = "hello", **changed: Any) -> str:

@@ -11,7 +11,6 @@ from nats.aio.client import Client
 
 from streams import slip
 from streams.audit import entries
-from streams.bridge.connection import connect, parse_url
 from streams.draft import BadDraft
 from streams.errors import GatewayUnavailable
 from streams.gateway import Gateway
@@ -35,7 +34,7 @@ from streams.redrive import (
 from streams.reply import Reply
 from streams.settings import Settings
 from streams.slip import HOP_LIMIT, RouteSlip
-from streams.topics import JOURNAL, declare_topics
+from streams.topics import JOURNAL
 from tests.faust_apps import records
 from tests.streams.letters import NOW, bury, turn
 from tests.streams.small_mesh import TO_THE_BREAKABLE, BreakableMesh, connected
@@ -46,14 +45,6 @@ def settings(nats_url: str, prefix: str, tmp_path: Path) -> Settings:
     return Settings(
         broker_url=nats_url, prefix=prefix, data_dir=tmp_path, partitions=2, retry_delay=0.01
     )
-
-
-@pytest.fixture
-async def client(settings: Settings) -> AsyncIterator[Client]:
-    client = await connect(parse_url(settings.faust_broker()), name="test")
-    await declare_topics(client.jetstream(), settings)
-    yield client
-    await client.close()
 
 
 def letter(message: Message | None, value: bytes = b"?", key: bytes | None = b"s1") -> Letter:

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from aiohttp import ClientWebSocketResponse
 from aiohttp.test_utils import TestClient
+from playwright.async_api import Browser
 
 from mocks.servers import NatsServer
 from streams.gateway import Gateway
 from streams.settings import Settings
+from tests.browser import chromium
 from tests.web.responder import Responder
 from web import create_web
 
@@ -47,6 +49,13 @@ async def responder(settings: Settings, gateway: Gateway) -> AsyncIterator[Respo
 async def client(settings: Settings, gateway: Gateway, aiohttp_client: Clients) -> "Web":
     """The room on a port of its own."""
     return Web(await aiohttp_client(create_web(settings, gateway)))
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """A browser of one test's own; modules that share one have theirs."""
+    async with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from aiohttp import web
 from playwright.async_api import Browser, Page
 
-from mocks.servers import free_port
-from streams.settings import Settings
 from streams.topics import JOURNAL
 from tests.faust_apps import records
 from tests.streams.inspection.stage import Stage
+from tests.streams.small_mesh import settings_apart
 from tests.web.operators import bearer, signed_in
+from tests.web.served import served
 from web import create_web
 
 WIDE = {"width": 1500, "height": 900}
@@ -60,20 +58,13 @@ class Room:
 @asynccontextmanager
 async def looked_at(nats_url: str, folder: Path) -> AsyncIterator[Room]:
     """Run the mesh and its pages."""
-    settings = Settings(
-        broker_url=nats_url,
-        prefix=f"t{secrets.token_hex(4)}",
-        data_dir=folder,
-        partitions=2,
-        retry_delay=0.01,
-    )
-    async with Stage.set_up(settings) as stage, aiohttp.ClientSession() as http:
-        runner = web.AppRunner(create_web(settings, stage.gateway), access_log=None)
-        await runner.setup()
-        port = free_port()
-        await web.TCPSite(runner, "127.0.0.1", port).start()
-        yield Room(stage, f"http://127.0.0.1:{port}", http)
-        await runner.cleanup()
+    settings = settings_apart(nats_url, folder)
+    async with (
+        Stage.set_up(settings) as stage,
+        aiohttp.ClientSession() as http,
+        served(create_web(settings, stage.gateway)) as url,
+    ):
+        yield Room(stage, url, http)
 
 
 async def read_events(answer: aiohttp.ClientResponse) -> AsyncIterator[tuple[str, Any]]:

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aiohttp import ClientSession, web
+from aiohttp import ClientSession
 
-from mocks.servers import free_port
 from streams.audit import Entry, entries
 from streams.gateway import Gateway
 from streams.message import Message
 from streams.redrive import Wanted, find
 from streams.settings import Settings
 from tests.streams.letters import bury, turn
-from tests.streams.small_mesh import TO_THE_BREAKABLE, BreakableMesh, connected
+from tests.streams.small_mesh import TO_THE_BREAKABLE, BreakableMesh, connected, settings_apart
 from tests.web.operators import bearer
+from tests.web.served import served
 from web import create_web
 
 EMAIL = "ann@example.com"
@@ -65,19 +65,12 @@ class Place:
 @asynccontextmanager
 async def running_place(nats_url: str, data_dir: Path) -> AsyncIterator[Place]:
     """Run the mesh and its pages."""
-    settings = Settings(
-        broker_url=nats_url,
-        prefix=f"t{secrets.token_hex(4)}",
-        data_dir=data_dir,
-        partitions=2,
-        retry_delay=0.01,
-    )
+    settings = settings_apart(nats_url, data_dir)
     small = BreakableMesh(settings)
-    async with small.running(), connected(settings) as gateway:
-        runner = web.AppRunner(create_web(settings, gateway))
-        await runner.setup()
-        port = free_port()
-        await web.TCPSite(runner, "127.0.0.1", port).start()
-        async with ClientSession(headers=bearer(settings)) as http:
-            yield Place(settings, small, gateway, f"http://127.0.0.1:{port}", http)
-        await runner.cleanup()
+    async with (
+        small.running(),
+        connected(settings) as gateway,
+        served(create_web(settings, gateway)) as url,
+        ClientSession(headers=bearer(settings)) as http,
+    ):
+        yield Place(settings, small, gateway, url, http)

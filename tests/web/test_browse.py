@@ -2,7 +2,6 @@ import asyncio
 import base64
 import json
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from streams.gateway import Gateway
 from streams.inspection import tail as tailing
 from streams.inspection.tail import AT_ONCE
 from streams.settings import Settings
-from tests.browser import chromium, needs_browser
+from tests.browser import needs_browser
 from tests.web.conftest import Clients, Web
 from tests.web.operators import NAME, bearer, signed_in
 from web import create_web
@@ -231,11 +230,6 @@ async def test_a_tail_that_cannot_be_is_said_on_the_socket(
 
 class TestInABrowser:
     pytestmark = needs_browser
-
-    @pytest.fixture
-    async def browser(self) -> AsyncIterator[Browser]:
-        async with chromium() as browser:
-            yield browser
 
     @pytest.fixture
     async def address(self, settings: Settings, gateway: Gateway, aiohttp_server: Clients) -> str:

@@ -1,7 +1,6 @@
 """The page in a real browser, against the room on a real port with a real broker."""
 
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from playwright.async_api import Browser, Page, expect
 from mocks.servers import NatsServer, free_port
 from streams.gateway import Gateway
 from streams.settings import Settings
-from tests.browser import chromium, needs_browser
+from tests.browser import needs_browser
 from tests.web.conftest import EMAIL, Clients, until
 from tests.web.responder import Responder
 from web import create_web
@@ -30,12 +29,6 @@ async def address(
 ) -> str:
     server = await aiohttp_server(create_web(settings, gateway), port=free_port())
     return str(server.make_url("/"))
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as browser:
-        yield browser
 
 
 async def open_page(browser: Browser, address: str, **options: Any) -> Page:

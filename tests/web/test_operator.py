@@ -1,6 +1,5 @@
 """Signing in: who gets to the operators' pages, and who does not."""
 
-from collections.abc import AsyncIterator
 from http.cookies import SimpleCookie
 from typing import Any
 
@@ -13,7 +12,7 @@ from yarl import URL
 from mocks.servers import free_port
 from streams.gateway import Gateway
 from streams.settings import Settings
-from tests.browser import chromium, needs_browser
+from tests.browser import needs_browser
 from tests.web.conftest import Clients, Web
 from tests.web.operators import NAME, bearer
 from web import create_web
@@ -161,11 +160,6 @@ def test_an_operator_is_who_they_say() -> None:
 
 class TestInABrowser:
     pytestmark = needs_browser
-
-    @pytest.fixture
-    async def browser(self) -> AsyncIterator[Browser]:
-        async with chromium() as browser:
-            yield browser
 
     @pytest.fixture
     async def address(self, settings: Settings, aiohttp_server: Clients) -> str:

@@ -1,15 +1,13 @@
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
 from playwright.async_api import Browser, expect
 
 from mocks.servers import free_port
 from streams.bridge.layout import subject
 from streams.gateway import Gateway
 from streams.settings import Settings
-from tests.browser import chromium, needs_browser
+from tests.browser import needs_browser
 from tests.web.conftest import Clients, Web
 from tests.web.operators import bearer, signed_in
 from web import create_web
@@ -46,11 +44,6 @@ async def test_without_a_broker_the_api_says_so(
 
 class TestInABrowser:
     pytestmark = needs_browser
-
-    @pytest.fixture
-    async def browser(self) -> AsyncIterator[Browser]:
-        async with chromium() as browser:
-            yield browser
 
     async def test_the_page_looks_again_by_itself_and_opens_a_topic(
         self, browser: Browser, settings: Settings, gateway: Gateway, aiohttp_server: Clients

@@ -16,23 +16,17 @@ from streams.inspection.trail import Trail
 from streams.masking import mask
 from streams.message import ByHand
 from streams.post import put
-from streams.settings import Settings
 from streams.slip import SENTIMENT_ANALYZER, RouteSlip
 from streams.topics import DEAD_LETTERS, JOURNAL, REPLIES
 from tests.streams.inspection.stage import SECRET, Stage
+from tests.streams.small_mesh import settings_apart
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stage(nats_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
-    settings = Settings(
-        broker_url=nats_url,
-        prefix=f"t{secrets.token_hex(4)}",
-        data_dir=tmp_path_factory.mktemp("stage"),
-        partitions=2,
-        retry_delay=0.01,
-    )
+    settings = settings_apart(nats_url, tmp_path_factory.mktemp("stage"))
     async with Stage.set_up(settings) as stage:
         yield stage
 

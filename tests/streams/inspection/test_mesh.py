@@ -17,21 +17,15 @@ from streams.inspection.mesh import (
     next_turn,
 )
 from streams.inspection.overview import Observer
-from streams.settings import Settings
 from tests.streams.inspection.stage import Stage
+from tests.streams.small_mesh import settings_apart
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stage(nats_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
-    settings = Settings(
-        broker_url=nats_url,
-        prefix=f"t{secrets.token_hex(4)}",
-        data_dir=tmp_path_factory.mktemp("stage"),
-        partitions=2,
-        retry_delay=0.01,
-    )
+    settings = settings_apart(nats_url, tmp_path_factory.mktemp("stage"))
     async with Stage.set_up(settings) as stage:
         await stage.play("hello", "flaky", "broken", "doomed", "loop")
         await stage.play("hello")

@@ -9,7 +9,7 @@ from nats.aio.client import Client
 
 from streams.bridge.bucket import Bucket
 from streams.bridge.topics import TopicSpec, declare
-from streams.gateway import GatewayUnavailable
+from streams.errors import GatewayUnavailable
 from streams.inspection.overview import Observer, Overview, TopicView
 from streams.settings import Settings
 from streams.topics import declare_topics, topics

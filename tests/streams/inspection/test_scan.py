@@ -8,7 +8,7 @@ from nats.aio.client import Client
 
 from streams.bridge.layout import encode_headers, subject
 from streams.bridge.topics import TopicSpec, declare
-from streams.gateway import GatewayUnavailable
+from streams.errors import GatewayUnavailable
 from streams.inspection import scan as scanning
 from streams.inspection.expression import Expression
 from streams.inspection.record import RecordView

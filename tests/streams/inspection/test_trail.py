@@ -11,13 +11,13 @@ import pytest_asyncio
 from mocks.servers import NatsServer
 from streams.bridge.connection import connect, parse_url
 from streams.bridge.layout import encode_headers, partition_for, stream_name, subject
-from streams.gateway import GatewayUnavailable
+from streams.errors import GatewayUnavailable
 from streams.inspection.trail import Trail, cause_of_record
-from streams.settings import Settings
 from streams.slip import CONVERSATION, SENTIMENT_ANALYZER
 from streams.topics import DEAD_LETTERS, JOURNAL, REPLIES, topics
 from tests.faust_apps import records
 from tests.streams.inspection.stage import Stage
+from tests.streams.small_mesh import settings_apart
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -26,13 +26,9 @@ HOPS = 3  # conversation, sentiment analyzer, response aggregator
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stage(nats_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
-    settings = Settings(
-        broker_url=nats_url,
-        prefix=f"t{secrets.token_hex(4)}",
-        data_dir=tmp_path_factory.mktemp("stage"),
-        partitions=1,  # all sessions are in each other's way
-        retry_delay=0.01,
-    )
+    settings = settings_apart(
+        nats_url, tmp_path_factory.mktemp("stage"), partitions=1
+    )  # all sessions are in each other's way
     async with Stage.set_up(settings) as stage:
         yield stage
 

@@ -1,6 +1,5 @@
 import asyncio
 import json
-import secrets
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from streams.settings import Settings
 from streams.topics import JOURNAL
 from tests.faust_apps import records
 from tests.streams.inspection.stage import EMAIL, SECRET, Stage
+from tests.streams.small_mesh import settings_apart
 from web.terminal.conversation import conversation
 from web.terminal.session import operator_name
 
@@ -21,13 +21,7 @@ Played = tuple[Settings, str]
 @pytest.fixture(scope="module")
 def played(nats_url: str, tmp_path_factory: pytest.TempPathFactory) -> Played:
     """Settings of a mesh that has run, and a session that it has seen."""
-    settings = Settings(
-        broker_url=nats_url,
-        prefix=f"t{secrets.token_hex(4)}",
-        data_dir=tmp_path_factory.mktemp("stage"),
-        partitions=1,
-        retry_delay=0.01,
-    )
+    settings = settings_apart(nats_url, tmp_path_factory.mktemp("stage"), partitions=1)
 
     async def play() -> str:
         async with Stage.set_up(settings) as stage:
