@@ -40,6 +40,13 @@ class Hop(BaseModel):
     added: Json = Field({}, description="The payload slots this hop filled, with their values.")
     exchanges: list[Exchange] = []
     notes: list[str] = Field([], description="What people should know, such as 'rules answered'.")
+    code: str = Field("", description="The version of the code that did it; see `streams.version`.")
+    given: Json = Field(
+        {},
+        description="What a turn that does not begin at the entry brought along, on its first hop: "
+        "its slots, and the steps of its slip.",
+        exclude_if=lambda value: not value,
+    )
 
 
 class Failure(BaseModel):
@@ -57,6 +64,36 @@ class Recovery(BaseModel):
     attempts: dict[str, int] = Field({}, description="Failed tries, by actor.")
     not_before: datetime | None = Field(None, description="When the next try may start.")
     guardrail_rounds: int = 0
+
+
+class RecordedHop(BaseModel):
+    """What the outside told one actor, and when, the first time that a turn was worked on."""
+
+    actor: str
+    started_at: datetime
+    exchanges: list[Exchange] = []
+
+
+class Replay(BaseModel):
+    """How a turn is worked on once more: what its actors may ask, and who answers."""
+
+    run: str = Field(description="The name of the replay.")
+    attempt: int = Field(1, ge=1, description="Which time in this replay, from 1.")
+    live: list[str] = Field(
+        [], description="The actors that ask the outside themselves; `*` is all of them."
+    )
+    hops: list[RecordedHop] = Field(
+        [],
+        description="The recording, in order. An answer that is used moves from here to the trace.",
+    )
+    alone: bool = Field(
+        True,
+        description="The payload says what the session knew. Else the session itself goes on, "
+        "turn by turn, as in a chat.",
+    )
+    pace: float = Field(
+        0, ge=0, description="Recorded answers take their time divided by this; 0: none at all."
+    )
 
 
 class ByHand(BaseModel):
@@ -82,7 +119,7 @@ class Message(BaseModel):
     trace: list[Hop] = []
     error: Failure | None = None
     recovery: Recovery = Recovery()
-    replay: Json | None = None
+    replay: Replay | None = None
     traceparent: str | None = Field(
         None,
         description="The hop's span: what the message causes, however late, belongs below it.",

@@ -199,7 +199,7 @@ class Response(Slot):
     """The reply as it would go out."""
 
     text: str
-    source: Literal["model", "template"]
+    source: Literal["model", "template", "human"]
     facts: list[str] = Field([], description="The facts it was written from.")
     attempt: int = 1
 
