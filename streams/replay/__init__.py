@@ -1,1 +1,1 @@
-"""Recordings of finished turns, and working on them once more with today's code."""
+"""Finished turns worked on once more, and what came out otherwise."""

@@ -86,7 +86,7 @@ async def test_a_recorded_failure_fails_again() -> None:
     message = turn(hop("a", told(None, "ShopUnavailable: orders: no answer", q=1)))
     with (
         recording(Hop(actor="a", started_at=AT), Answers.of(message, "a")),
-        pytest.raises(ShopUnavailable, match="^orders: no answer$"),
+        pytest.raises(ShopUnavailable, match=r"^orders: no answer$"),
     ):
         async with exchange("orders", {"q": 1}):
             pytest.fail("there is no answer")
