@@ -1,0 +1,1 @@
+"""Finished turns worked on once more, and what came out otherwise."""
