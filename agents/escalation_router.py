@@ -53,6 +53,7 @@ _POINTLESS: Final = frozenset(
         "UnknownSubject",
         "HopLimitExceeded",
         "Undecodable",
+        "NotRecorded",
         _TOO_MANY,
     }
 )

@@ -113,22 +113,27 @@ class Model:
             "json": json,
             "max_tokens": max_tokens,
         }
-        with exchange("llm", request) as answer:
-            try:
-                async with asyncio.timeout(self.timeout):
-                    response = await self._ask(asked, json=json, max_tokens=max_tokens)
-            except TimeoutError as error:
-                raise ModelUnavailable(f"no answer within {self.timeout:g} s") from error
-            except Exception as error:
-                # Not `from error`: the original may hold the request, and the request the key.
-                raise ModelUnavailable(self._describe(error)) from None
-            answer.response = self._read(response)
+        async with exchange("llm", request) as answer:
+            if answer.wanted:
+                answer.response = await self._answer(asked, json=json, max_tokens=max_tokens)
             text = answer.response["text"]
             if not text:
                 raise ModelUnavailable("empty answer")
             if answer.response["finish_reason"] == "length":
                 raise ModelUnavailable(f"answer cut off after {max_tokens} tokens")
             return str(text)
+
+    async def _answer(self, messages: list[dict[str, str]], *, json: bool, max_tokens: int) -> Json:
+        """Ask, within the time there is; ModelUnavailable for whatever goes wrong."""
+        try:
+            async with asyncio.timeout(self.timeout):
+                response = await self._ask(messages, json=json, max_tokens=max_tokens)
+        except TimeoutError as error:
+            raise ModelUnavailable(f"no answer within {self.timeout:g} s") from error
+        except Exception as error:
+            # Not `from error`: the original may hold the request, and the request the key.
+            raise ModelUnavailable(self._describe(error)) from None
+        return self._read(response)
 
     async def _ask(self, messages: list[dict[str, str]], *, json: bool, max_tokens: int) -> Any:
         await self.start()

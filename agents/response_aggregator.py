@@ -1,7 +1,8 @@
 """The exit: the turn is closed, the customer gets the reply, and the next turn may start."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
+from streams import clock
 from streams.mailbox import APOLOGY, Mesh
 from streams.message import Message
 from streams.reply import Reply, describe, state_of
@@ -32,7 +33,10 @@ def setup(mesh: Mesh, sessions: Sessions) -> None:
 
     @mesh.actor(RESPONSE_AGGREGATOR, concurrency=1)
     async def response_aggregator(message: Message) -> Message:
-        now = datetime.now(UTC)
+        now = clock.now()
+        if message.replay is not None and message.replay.session is not None:
+            await mesh.reply(reply_of(message, now))  # what its session knew is told, not kept
+            return message
         ending = leave(
             sessions.get(message.session_id),
             message,

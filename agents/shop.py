@@ -276,11 +276,14 @@ class Shop:
         self, service: Service, request: Json, model: type[_T], key: str | None = None
     ) -> _T:
         """Make one call, with its further tries, and return its answer as `model`."""
-        with exchange(service, request) as answer:
-            status, body, repeated = await self._persist(service, request, key)
-            answer.response = {"status": status, "body": body}
-            if repeated:
-                answer.response["repeated"] = True
+        async with exchange(service, request) as answer:
+            if answer.wanted:
+                status, body, repeated = await self._persist(service, request, key)
+                answer.response = {"status": status, "body": body}
+                if repeated:
+                    answer.response["repeated"] = True
+        status, body = answer.response["status"], answer.response["body"]
+        repeated = answer.response.get("repeated", False)
         if status >= 400:
             raise _refusal(service, status, body)
         try:

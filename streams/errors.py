@@ -42,5 +42,9 @@ class ModelUnavailable(MeshError):
     """The model failed, was too slow, or answered with something that is not what was asked."""
 
 
+class NotRecorded(MeshError):
+    """In a replay: an actor asked the outside what nobody asked when the turn was recorded."""
+
+
 class GatewayUnavailable(MeshError):
     """The broker did not answer; what was to be sent may be sent again under the same id."""

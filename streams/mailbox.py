@@ -22,6 +22,7 @@ from streams.message import MESSAGE_CODEC, Failure, Hop, Message, Undecoded
 from streams.metrics import Burial, Metrics, Outcome
 from streams.payload import SLOTS, Escalation, Payload, Response
 from streams.presence import Presence
+from streams.replay.answers import Answers
 from streams.reply import REPLY_CODEC, Progress, Reply
 from streams.settings import Settings
 from streams.slip import CLOSE, RESPONSE_AGGREGATOR, RouteSlip
@@ -204,7 +205,7 @@ class Mesh:
         try:
             message.slip = message.slip.advance()
             planned = message.slip
-            with recording(hop):
+            with recording(hop, Answers.of(message, hop.actor)):
                 result = await work(message)
             hop.duration_ms = (time.perf_counter() - started) * 1000
             if result is None:

@@ -8,7 +8,7 @@ from faust.serializers import codecs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from streams.errors import Undecodable
-from streams.payload import Json, Payload
+from streams.payload import Json, Payload, PlannedAction, Utterance
 from streams.slip import RouteSlip
 
 VERSION: Final = 1
@@ -74,6 +74,15 @@ class RecordedHop(BaseModel):
     exchanges: list[Exchange] = []
 
 
+class Remembered(BaseModel):
+    """What a session knew when a turn came to its door."""
+
+    turn: int = 0
+    history: list[Utterance] = []
+    awaiting: list[PlannedAction] = []
+    refused: str | None = Field(None, description="Why the door stayed closed, if it did.")
+
+
 class Replay(BaseModel):
     """How a turn is worked on once more: what its actors may ask, and who answers."""
 
@@ -86,10 +95,9 @@ class Replay(BaseModel):
         [],
         description="The recording, in order. An answer that is used moves from here to the trace.",
     )
-    alone: bool = Field(
-        True,
-        description="The payload says what the session knew. Else the session itself goes on, "
-        "turn by turn, as in a chat.",
+    session: Remembered | None = Field(
+        None,
+        description="What the session knew then. Without it the session goes on as in a chat.",
     )
     pace: float = Field(
         0, ge=0, description="Recorded answers take their time divided by this; 0: none at all."

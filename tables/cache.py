@@ -17,7 +17,7 @@ from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import RedisError
 
 from streams.payload import Json
-from streams.trace import exchange
+from streams.trace import exchange, replaying
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,8 @@ _T = TypeVar("_T")
 class Cache:
     """JSON values by key, each with its own time to live.
 
-    Connects on first use. `prefix` keeps two meshes apart that share one Redis.
+    Connects on first use. `prefix` keeps two meshes apart that share one Redis. In a replay it
+    holds what it held when the turn was recorded, and takes in nothing.
     """
 
     def __init__(self, redis_url: str, *, prefix: str = "mesh") -> None:
@@ -63,8 +64,9 @@ class Cache:
         request = {"command": "get", "key": key}
 
         async def ask() -> Json | None:
-            with exchange("cache", request) as answer:
-                answer.response = _decoded(await self._redis.get(self._name(key)))
+            async with exchange("cache", request) as answer:
+                if answer.wanted:
+                    answer.response = _decoded(await self._redis.get(self._name(key)))
             found: Json | None = answer.response
             return found
 
@@ -73,7 +75,7 @@ class Cache:
     async def set(self, key: str, value: Json, seconds: float) -> None:
         """Keep `value` under `key` for a time; for no time at all, keep nothing."""
         milliseconds = int(seconds * 1000)
-        if milliseconds < 1:
+        if milliseconds < 1 or replaying():
             return
         text = json.dumps(value, separators=(",", ":"))
 
@@ -84,6 +86,8 @@ class Cache:
 
     async def delete(self, *keys: str) -> None:
         """Forget `keys`. What an outage prevents is made up for before the next use."""
+        if replaying():
+            return
         # Owed from the start: `_try` settles it, now or when Redis is back.
         self._owed.update(self._name(key) for key in keys)
         while len(self._owed) > OWED:

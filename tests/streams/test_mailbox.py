@@ -31,7 +31,7 @@ def bench(nats_url: str, prefix: str, tmp_path: Path) -> OpenBench:
 async def test_a_message_follows_its_slip_to_the_journal(bench: OpenBench) -> None:
     async def analyze(message: Message) -> Message:
         note("looked at the words")
-        with exchange("llm", {"prompt": "mood?"}) as answer:
+        async with exchange("llm", {"prompt": "mood?"}) as answer:
             answer.response = "fine"
         message.payload.sentiment = Sentiment(label="positive", score=1)
         return message

@@ -14,7 +14,10 @@ from streams.message import (
     Hop,
     Message,
     MessageCodec,
+    RecordedHop,
     Recovery,
+    Remembered,
+    Replay,
     Undecoded,
 )
 from streams.payload import (
@@ -107,6 +110,14 @@ payloads = st.builds(
     escalation=st.none(),
 )
 steps = st.lists(st.sampled_from(MAILBOXES), max_size=5).map(tuple)
+exchanges = st.builds(
+    Exchange,
+    target=st.just("orders"),
+    request=documents,
+    response=json_values,
+    error=st.none() | texts,
+    duration_ms=scores,
+)
 messages = st.builds(
     Message,
     id=ids,
@@ -120,23 +131,30 @@ messages = st.builds(
             started_at=moments,
             duration_ms=scores,
             added=documents,
-            exchanges=st.lists(
-                st.builds(
-                    Exchange,
-                    target=st.just("orders"),
-                    request=documents,
-                    response=json_values,
-                    error=st.none() | texts,
-                    duration_ms=scores,
-                ),
-                max_size=2,
-            ),
+            exchanges=st.lists(exchanges, max_size=2),
+            given=documents,
         ),
         max_size=2,
     ),
     error=st.none() | st.builds(Failure, actor=texts, kind=texts, text=texts, at=moments),
     recovery=st.builds(Recovery, attempts=st.dictionaries(texts, st.integers(0, 9), max_size=2)),
-    replay=st.none() | documents,
+    replay=st.none()
+    | st.builds(
+        Replay,
+        run=texts,
+        hops=st.lists(
+            st.builds(
+                RecordedHop,
+                actor=texts,
+                started_at=moments,
+                exchanges=st.lists(exchanges, max_size=1),
+            ),
+            max_size=2,
+        ),
+        session=st.none()
+        | st.builds(Remembered, history=st.just([]), awaiting=st.lists(actions, max_size=1)),
+        pace=st.just(0),
+    ),
 )
 
 CODEC = MessageCodec()

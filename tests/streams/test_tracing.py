@@ -85,7 +85,7 @@ async def test_a_turn_is_one_trace_hop_below_hop_with_what_each_has_asked(
 ) -> None:
     async def retrieve(message: Message) -> Message:
         note("rules answered dagny.okafor@example.com")
-        with exchange("orders", {"method": "GET", "path": "/orders/W1"}) as answer:
+        async with exchange("orders", {"method": "GET", "path": "/orders/W1"}) as answer:
             carried = tracing.headers()
             answer.response = {"status": 200, "body": carried}
         assert tracing.headers() != carried  # the call had a span of its own
@@ -242,11 +242,12 @@ def test_an_endpoint_is_a_url(endpoint: str) -> None:
 
 async def test_without_an_endpoint_there_are_no_spans_and_no_headers(tmp_path: Path) -> None:
     assert await Tracing.open(Settings(data_dir=tmp_path), "worker") is None
-    with tracing.root(None, "web", "server", {}), exchange("cache", {"command": "get"}):
-        tracing.annotate({"a": 1})
-        tracing.failed(KeyError())
-        assert tracing.headers() == {}
-        assert tracing.trace_id() is None
+    with tracing.root(None, "web", "server", {}):
+        async with exchange("cache", {"command": "get"}):
+            tracing.annotate({"a": 1})
+            tracing.failed(KeyError())
+            assert tracing.headers() == {}
+            assert tracing.trace_id() is None
 
 
 def test_without_an_endpoint_no_exporter_is_imported(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from streams.message import Exchange, Failure, Hop, Message
 from streams.payload import Json, Response
 from streams.replay.comparison import ASPECTS, TurnComparison, compare, compare_hops
-from tests.streams.replay.turns import AT, FILLED, a_turn, edited, place_of
+from tests.streams.replay.whole_turn import AT, FILLED, a_turn, edited, place_of
 
 unhurried = settings(deadline=None, max_examples=60)
 Edit = Callable[[Json], Any]
