@@ -36,6 +36,7 @@ from streams.topics import (
 )
 from streams.trace import recording
 from streams.tracing import TRACEPARENT, Tracing
+from streams.version import code_version
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +84,7 @@ class Mesh:
             config={"nats.key_in_subject": described[REPLIES].key_in_subject},
         )
         self.presence = Presence(app, settings)
+        self.code = code_version()
         self.metrics = Metrics()
         self.tracing: Tracing | None = None
         """Where spans go; set before the first event by whoever wants any."""
@@ -202,6 +204,7 @@ class Mesh:
                 hop=len(message.trace),
             )
         )
+        hop.code = self.code
         started = time.perf_counter()
         before = {name: getattr(message.payload, name) for name in _SLOTS}
         try:
@@ -277,6 +280,9 @@ class Mesh:
         reason = f"{actor_name(subject)}: {type(error).__name__}: {error}"
         message.payload.escalation = Escalation(kind="fallback", reason=reason)
         message.payload.response = Response(text=APOLOGY, source="template")
+        message.trace[-1].added = message.payload.model_dump(
+            mode="json", include={"escalation", "response"}
+        )
         # A new slip: the old one may have no hop left. The trace keeps where the message was.
         message.slip = RouteSlip(steps=CLOSE)
         await self.send(message)
