@@ -20,7 +20,7 @@ from streams.journal import record_id
 from streams.logs import about
 from streams.message import MESSAGE_CODEC, Failure, Hop, Message, Undecoded
 from streams.metrics import Burial, Metrics, Outcome
-from streams.payload import Escalation, Payload, Response
+from streams.payload import SLOTS, Escalation, Payload, Response
 from streams.presence import Presence
 from streams.replay.answers import Answers
 from streams.reply import REPLY_CODEC, Progress, Reply
@@ -51,8 +51,6 @@ APOLOGY: Final = (
     "Your message is safe and our team can see it. "
     "Please try again in a moment, or ask for a human agent."
 )
-
-_SLOTS: Final = tuple(name for name, field in Payload.model_fields.items() if not field.frozen)
 
 
 class Mesh:
@@ -206,7 +204,7 @@ class Mesh:
         )
         hop.code = self.code
         started = time.perf_counter()
-        before = {name: getattr(message.payload, name) for name in _SLOTS}
+        before = {name: getattr(message.payload, name) for name in SLOTS}
         try:
             message.slip = message.slip.advance()
             planned = message.slip
@@ -298,7 +296,7 @@ class Mesh:
 
 def _added(before: dict[str, Any], payload: Payload) -> dict[str, Any]:
     """Return the slots that were assigned anew, as plain values."""
-    changed = {name for name in _SLOTS if getattr(payload, name) is not before[name]}
+    changed = {name for name in SLOTS if getattr(payload, name) is not before[name]}
     return payload.model_dump(mode="json", include=changed)
 
 
