@@ -33,9 +33,10 @@ from agents.shop import Shop
 from mocks import laptop, outside, scenarios
 from mocks.laptop import Say
 from mocks.servers import Server, ServerError
-from streams import logs, scrape
+from streams import logs, probes, scrape
 from streams.gateway import Gateway
 from streams.mailbox import Mesh
+from streams.setting_files import UnreadableSetting
 from streams.settings import Settings
 from streams.topics import TopicDeclaration
 from streams.tracing import Tracing
@@ -153,6 +154,7 @@ def create_app(settings: Settings) -> MeshApp:
     escalation_router.setup(mesh, shop)
     response_aggregator.setup(mesh, sessions)
     scrape.setup(mesh)
+    probes.setup(app)
     return app
 
 
@@ -161,8 +163,13 @@ def load_settings() -> Settings:
     try:
         settings = Settings()
     except ValidationError as error:
-        lines = (f"  MESH_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
+        lines = (
+            f"  MESH_{str(e['loc'][0]).upper()}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        )
         raise click.ClickException("wrong settings:\n" + "\n".join(lines)) from None
+    except UnreadableSetting as error:
+        raise click.ClickException(f"wrong settings:\n  {error}") from None
     running = laptop.addresses(settings.data_dir)
     return settings.model_copy(
         update={
@@ -276,7 +283,7 @@ def mocks() -> None:
     )
     served = {port: apps[name] for name, port in mock_ports(settings).items()}
     logging_config = logs.configuration(settings, "mocks")
-    _until_signalled(logging_config, lambda stop: _serve(served, "127.0.0.1", stop))
+    _until_signalled(logging_config, lambda stop: _serve(served, settings.mock_host, stop))
 
 
 @cli.command("scenarios")
@@ -318,7 +325,11 @@ def _system(settings: Settings, say: Say) -> Iterator[list[Server]]:
         answers = tuple(f"http://127.0.0.1:{port}/health" for port in mocks.values())
         tasks.append(laptop.Task("mocks", answers))
     for port in workers:
-        tasks.append(laptop.Task("worker", (f"{host}:{port}/",), {"MESH_WORKER_PORT": str(port)}))
+        tasks.append(
+            laptop.Task(
+                "worker", (f"{host}:{port}{probes.READY}",), {"MESH_WORKER_PORT": str(port)}
+            )
+        )
     tasks.append(laptop.Task("web", (f"{host}:{settings.web_port}/health/ready",)))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:

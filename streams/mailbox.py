@@ -20,7 +20,7 @@ from streams.journal import record_id
 from streams.logs import about
 from streams.message import MESSAGE_CODEC, Failure, Hop, Message, Undecoded
 from streams.metrics import Burial, Metrics, Outcome
-from streams.payload import Escalation, Payload, Response
+from streams.payload import SLOTS, Escalation, Payload, Response
 from streams.presence import Presence
 from streams.replay.answers import Answers
 from streams.replay.entry import brought
@@ -37,6 +37,7 @@ from streams.topics import (
 )
 from streams.trace import recording
 from streams.tracing import TRACEPARENT, Tracing
+from streams.version import code_version
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +52,6 @@ APOLOGY: Final = (
     "Your message is safe and our team can see it. "
     "Please try again in a moment, or ask for a human agent."
 )
-
-_SLOTS: Final = tuple(name for name, field in Payload.model_fields.items() if not field.frozen)
 
 
 class Mesh:
@@ -84,6 +83,7 @@ class Mesh:
             config={"nats.key_in_subject": described[REPLIES].key_in_subject},
         )
         self.presence = Presence(app, settings)
+        self.code = code_version()
         self.metrics = Metrics()
         self.tracing: Tracing | None = None
         """Where spans go; set before the first event by whoever wants any."""
@@ -203,8 +203,9 @@ class Mesh:
                 hop=len(message.trace),
             )
         )
+        hop.code = self.code
         started = time.perf_counter()
-        before = {name: getattr(message.payload, name) for name in _SLOTS}
+        before = {name: getattr(message.payload, name) for name in SLOTS}
         try:
             message.slip = message.slip.advance()
             planned = message.slip
@@ -279,6 +280,9 @@ class Mesh:
         reason = f"{actor_name(subject)}: {type(error).__name__}: {error}"
         message.payload.escalation = Escalation(kind="fallback", reason=reason)
         message.payload.response = Response(text=APOLOGY, source="template")
+        message.trace[-1].added = message.payload.model_dump(
+            mode="json", include={"escalation", "response"}
+        )
         # A new slip: the old one may have no hop left. The trace keeps where the message was.
         message.slip = RouteSlip(steps=CLOSE)
         await self.send(message)
@@ -294,7 +298,7 @@ class Mesh:
 
 def _added(before: dict[str, Any], payload: Payload) -> dict[str, Any]:
     """Return the slots that were assigned anew, as plain values."""
-    changed = {name for name in _SLOTS if getattr(payload, name) is not before[name]}
+    changed = {name for name in SLOTS if getattr(payload, name) is not before[name]}
     return payload.model_dump(mode="json", include=changed)
 
 

@@ -1,4 +1,7 @@
-"""The settings: one class, read from `MESH_…` environment variables and an optional `.env`."""
+"""The settings: one class, read from `MESH_…` environment variables and an optional `.env`.
+
+Each can lie in a file instead, which `MESH_…_FILE` names.
+"""
 
 import contextlib
 import os
@@ -7,7 +10,12 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from streams.bridge.connection import parse_url
+from streams.bridge.errors import ConfigurationError
+from streams.bridge.layout import check_prefix
+from streams.setting_files import FileSource
 
 SHORTEST_TOKEN: Final = 12  # characters
 
@@ -20,6 +28,26 @@ def _not_guessable(token: SecretStr) -> SecretStr:
     return token
 
 
+def _broker(url: str) -> str:
+    try:
+        if url:
+            parse_url(url)
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
+    return url
+
+
+def _prefix(name: str) -> str:
+    try:
+        check_prefix(name)
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
+    return name
+
+
+HttpUrl = Annotated[str, Field(pattern=r"^(https?://[^/]+.*)?$")]
+
+
 class Settings(BaseSettings):
     """Every setting of the mesh. Where a server's URL is left empty, an embedded one is started."""
 
@@ -29,10 +57,19 @@ class Settings(BaseSettings):
 
     # Where things are
     data_dir: Path = Field(Path(".mesh"), description="Folder for everything kept on disk.")
-    broker_url: str = Field("", description="NATS URL(s) with JetStream; empty: embedded.")
-    redis_url: str = Field("", description="Redis URL of the cache; empty: embedded.")
-    prefix: str = Field("mesh", description="Subject prefix: two meshes can share a NATS server.")
-    web_host: str = Field("127.0.0.1", description="Address that the pages listen on.")
+    broker_url: Annotated[str, AfterValidator(_broker)] = Field(
+        "", repr=False, description="NATS URL(s) with JetStream; empty: embedded."
+    )
+    redis_url: str = Field(
+        "",
+        pattern=r"^((rediss?|unix)://.+)?$",
+        repr=False,
+        description="Redis URL of the cache; empty: embedded.",
+    )
+    prefix: Annotated[str, AfterValidator(_prefix)] = Field(
+        "mesh", description="Subject prefix: two meshes can share a NATS server."
+    )
+    web_host: str = Field("127.0.0.1", description="Address that pages and workers listen on.")
     web_port: Port = Field(6066, description="Port of the pages.")
     workers: int = Field(1, ge=1, le=64, description="Workers that `run` starts.")
     worker_port: Port = Field(
@@ -49,7 +86,11 @@ class Settings(BaseSettings):
     concurrency: int = Field(
         32, ge=1, le=1024, description="Turns that one actor of one worker has in hand at once."
     )
-    store: str = Field("memory://", description="Faust's table store: memory:// or rocksdb://.")
+    store: str = Field(
+        "memory://",
+        pattern=r"^(memory|rocksdb)://",
+        description="Faust's table store: memory:// or rocksdb://.",
+    )
     retries: int = Field(3, ge=0, le=10, description="Further tries of an actor that fails.")
     retry_delay: float = Field(
         0.2, ge=0, le=60, description="Seconds before the first further try; doubles each time."
@@ -67,7 +108,7 @@ class Settings(BaseSettings):
     llm_model: str = Field(
         "hosted_vllm/mesh-mock", description="The model's name, as litellm takes it."
     )
-    llm_api_base: str = Field(
+    llm_api_base: HttpUrl = Field(
         "", description="Base URL of the model's API; empty: the mock, with a key the provider."
     )
     llm_api_key: SecretStr = Field(SecretStr(""), description="Key of the model's API.")
@@ -76,9 +117,9 @@ class Settings(BaseSettings):
     )
 
     # The shop
-    customers_url: str = Field("", description="URL of the customers API; empty: the mock.")
-    orders_url: str = Field("", description="URL of the orders API; empty: the mock.")
-    tracking_url: str = Field("", description="URL of the tracking API; empty: the mock.")
+    customers_url: HttpUrl = Field("", description="URL of the customers API; empty: the mock.")
+    orders_url: HttpUrl = Field("", description="URL of the orders API; empty: the mock.")
+    tracking_url: HttpUrl = Field("", description="URL of the tracking API; empty: the mock.")
     shop_timeout: float = Field(3, gt=0, description="Seconds that one call to the shop may take.")
     shop_retries: int = Field(2, ge=0, le=10, description="Further tries of a failed call.")
     cache_seconds: float = Field(
@@ -86,6 +127,7 @@ class Settings(BaseSettings):
     )
 
     # The mocks
+    mock_host: str = Field("127.0.0.1", description="Address that the mocks listen on.")
     mock_seed: int = Field(7, description="Seed of the generated shop.")
     mock_world: Path | None = Field(
         None, description="Folder with users.json, orders.json, products.json; else generated."
@@ -101,9 +143,8 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = Field(
         "text", description="Log lines for people, or a JSON object each."
     )
-    otel_endpoint: str = Field(
+    otel_endpoint: HttpUrl = Field(
         "",
-        pattern=r"^(https?://.+)?$",
         description="URL of an OpenTelemetry collector (OTLP over HTTP); empty: no spans.",
     )
 
@@ -125,6 +166,19 @@ class Settings(BaseSettings):
     turns_per_minute: int = Field(
         60, ge=1, description="Messages that one session may send in a minute."
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Add the settings that lie in files of their own."""
+        files = FileSource(settings_cls, env_settings, dotenv_settings)
+        return init_settings, files, env_settings, dotenv_settings
 
     def faust_broker(self) -> str:
         """Return the broker URL as the bridge takes it: with the subject prefix."""

@@ -278,6 +278,16 @@ def test_every_alert_says_what_is_wrong_and_what_to_do() -> None:
         assert named <= grouped_by(rule["expr"]) | {"instance"}, rule["alert"]
 
 
+# Probes
+
+
+def test_the_worker_tells_an_orchestrator_how_it_is_without_a_token(watched: Watched) -> None:
+    for path, says in (("/health/live", "alive"), ("/health/ready", "ready")):
+        status, kind, text = watched.get("worker", path, token=None)
+        assert (status, json.loads(text)) == (200, {"status": says})
+        assert kind.startswith("application/json")
+
+
 # Traces and log lines
 
 

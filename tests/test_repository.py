@@ -57,6 +57,20 @@ def test_the_readme_names_every_setting_with_its_default(repository: Path) -> No
     assert {name: default.strip() for name, default in rows.items()} == expected
 
 
+def test_the_example_names_every_setting_with_its_default(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = (repository / ".env.example").read_text().splitlines()
+    names = [line[1:].partition("=")[0] for line in lines if line.startswith("#MESH_")]
+    assert names == [f"MESH_{name.upper()}" for name in Settings.model_fields]
+    # Whoever uncomments all has changed nothing.
+    (tmp_path / ".env").write_text("\n".join(line.removeprefix("#") for line in lines))
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert Settings() == Settings(_env_file=None)
+
+
 def test_every_setting_says_what_it_is_for() -> None:
     assert all(field.description for field in Settings.model_fields.values())
 

@@ -13,6 +13,7 @@ from web.turns import Turns, TurnWatch
 
 FRESH: Final = 1.0  # seconds that one look at the mesh serves everybody who asks
 LOOK_WITHIN: Final = 4.0  # seconds
+NO_BROKER: Final = "The message broker cannot be reached."
 
 Status = Literal["ok", "degraded", "down"]
 
@@ -31,7 +32,7 @@ class Doctor:
         """Return the status and what each check found."""
         mesh, turns = await self._look(), self._watch.look()
         checks = {
-            "broker": _check(mesh.broker, "The message broker cannot be reached."),
+            "broker": _check(mesh.broker, NO_BROKER),
             "workers": {
                 **_check(mesh.ready, "No worker answers that is ready to work."),
                 "answered": len(mesh.workers),
@@ -61,9 +62,10 @@ DOCTOR: Final = web.AppKey("doctor", Doctor)
 
 
 def setup(app: web.Application) -> None:
-    """Offer `/health/live`, `/health/ready` and `/health`."""
+    """Offer `/health/live`, `/health/connected`, `/health/ready` and `/health`."""
     app[DOCTOR] = Doctor(app[ROOM].gateway, app[ROOM].watch)
     app.router.add_get("/health/live", live)
+    app.router.add_get("/health/connected", connected)
     app.router.add_get("/health/ready", ready)
     app.router.add_get("/health", health)
 
@@ -71,6 +73,19 @@ def setup(app: web.Application) -> None:
 async def live(request: web.Request) -> web.Response:
     """Say that this process answers; nothing outside it counts, a restart would not mend that."""
     return web.json_response({"status": "alive"})
+
+
+async def connected(request: web.Request) -> web.Response:
+    """Say whether this process can take turns; 503 if not. What workers do does not count.
+
+    It is what a load balancer asks: were all pages taken away whenever the workers restart, nobody
+    could be told to wait.
+    """
+    gateway = request.app[ROOM].gateway
+    if gateway.connected and gateway.declared:
+        return web.json_response({"status": "connected"})
+    reason = "The topics are not declared yet." if gateway.connected else NO_BROKER
+    return web.json_response({"status": "unconnected", "reasons": [reason]}, status=503)
 
 
 async def ready(request: web.Request) -> web.Response:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from streams.setting_files import UnreadableSetting
 from streams.settings import Settings
 
 
@@ -17,7 +18,19 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("WEB_PORT", "0"), ("PARTITIONS", "none"), ("LLM_TIMEOUT", "-1")]
+    ("name", "value"),
+    [
+        ("WEB_PORT", "0"),
+        ("PARTITIONS", "none"),
+        ("LLM_TIMEOUT", "-1"),
+        ("PREFIX", "two words"),
+        ("STORE", "sqlite://"),
+        ("BROKER_URL", "kafka://somewhere"),
+        ("BROKER_URL", "nats://somewhere?replica=3"),
+        ("REDIS_URL", "somewhere:6379"),
+        ("ORDERS_URL", "orders.example.com"),
+        ("LLM_API_BASE", "http://"),
+    ],
 )
 def test_a_wrong_value_is_refused_by_name(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
@@ -25,6 +38,56 @@ def test_a_wrong_value_is_refused_by_name(
     monkeypatch.setenv(f"MESH_{name}", value)
     with pytest.raises(ValidationError, match=name.lower()):
         Settings()
+
+
+def test_a_refused_login_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MESH_BROKER_URL", "kafka://worker:hunter2@somewhere")
+    with pytest.raises(ValidationError) as refused:
+        Settings()
+    (error,) = refused.value.errors()
+    assert "hunter2" not in error["msg"]
+
+
+def test_addresses_with_logins_are_not_shown() -> None:
+    settings = Settings(broker_url="nats://worker:hunter2@a", redis_url="redis://:hunter3@b")
+    assert "hunter" not in repr(settings)
+
+
+def test_a_setting_can_lie_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("very secret\n")
+    (tmp_path / "port").write_text("7002")
+    monkeypatch.setenv("MESH_LLM_API_KEY_FILE", str(tmp_path / "key"))
+    (tmp_path / ".env").write_text(f"MESH_WEB_PORT_FILE={tmp_path / 'port'}\n")
+    monkeypatch.chdir(tmp_path)
+    settings = Settings()
+    assert settings.llm_api_key.get_secret_value() == "very secret"
+    assert settings.web_port == 7002
+
+
+def test_what_a_file_holds_is_checked_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "port").write_text("seven")
+    monkeypatch.setenv("MESH_WEB_PORT_FILE", str(tmp_path / "port"))
+    with pytest.raises(ValidationError, match="web_port"):
+        Settings()
+
+
+def test_a_file_that_is_missing_is_named_with_its_variable(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MESH_SECRET_KEY_FILE", str(tmp_path / "none"))
+    with pytest.raises(UnreadableSetting, match=r"MESH_SECRET_KEY_FILE: .*none cannot be read: No"):
+        Settings()
+
+
+def test_a_setting_given_in_both_ways_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "key").write_text("one")
+    monkeypatch.setenv("MESH_SECRET_KEY_FILE", str(tmp_path / "key"))
+    monkeypatch.setenv("MESH_SECRET_KEY", "another")
+    with pytest.raises(UnreadableSetting, match="MESH_SECRET_KEY is set too") as refused:
+        Settings()
+    assert "another" not in str(refused.value)
 
 
 def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,7 @@ async def ready(client: Web) -> bool:
 async def test_health_is_good_when_turns_are_answered(client: Web, responder: Responder) -> None:
     await client.chat("hello")
     assert await client.get("/health/live") == (200, {"status": "alive"})
+    assert await client.get("/health/connected") == (200, {"status": "connected"})
     assert await client.get("/health/ready") == (200, {"status": "ready"})
     status, report = await client.get("/health")
     assert (status, report["status"]) == (200, "ok")
@@ -60,6 +61,7 @@ async def test_health_is_bad_when_no_worker_answers(client: Web, responder: Resp
     assert (status, told["status"]) == (503, "unready")
     assert "worker" in told["reasons"][0]
     assert (await client.get("/health/live"))[0] == 200
+    assert (await client.get("/health/connected"))[0] == 200
     responder.alive = True
     await until(lambda: ready(client))
 
@@ -165,6 +167,8 @@ async def test_pages_start_before_the_broker_does(
     try:
         assert (await client.get("/health/live"))[0] == 200
         assert (await client.get("/health/ready"))[0] == 503
+        status, told = await client.get("/health/connected")
+        assert (status, told["reasons"]) == (503, ["The message broker cannot be reached."])
         assert (await client.chat("hello"))[0] == 503
         with broker:
             await until(lambda: gateway.connected, 30)
