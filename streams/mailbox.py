@@ -23,6 +23,7 @@ from streams.metrics import Burial, Metrics, Outcome
 from streams.payload import SLOTS, Escalation, Payload, Response
 from streams.presence import Presence
 from streams.replay.answers import Answers
+from streams.replay.entry import brought
 from streams.reply import REPLY_CODEC, Progress, Reply
 from streams.settings import Settings
 from streams.slip import CLOSE, RESPONSE_AGGREGATOR, RouteSlip
@@ -191,7 +192,7 @@ class Mesh:
         )
 
     async def _hop(self, subject: str, work: Work, event: Event, message: Message) -> None:
-        hop = Hop(actor=actor_name(subject), started_at=datetime.now(UTC))
+        hop = Hop(actor=actor_name(subject), started_at=datetime.now(UTC), given=brought(message))
         if self.tracing is not None:
             message.traceparent = tracing.headers().get(TRACEPARENT)
         await self.presence.publish(
@@ -239,6 +240,7 @@ class Mesh:
             log.exception("%s failed on turn %s", hop.actor, message.id, exc_info=error)
         self.metrics.error(hop.actor, error)
         message.trace.append(hop)
+        hop.error = f"{type(error).__name__}: {error}"
         failures = message.recovery.attempts.get(hop.actor, 0) + 1
         message.recovery.attempts[hop.actor] = failures
         if isinstance(error, Retryable) and failures <= self.settings.retries:
