@@ -23,6 +23,7 @@ from streams.metrics import Burial, Metrics, Outcome
 from streams.payload import SLOTS, Escalation, Payload, Response
 from streams.presence import Presence
 from streams.replay.answers import Answers
+from streams.replay.entry import brought
 from streams.reply import REPLY_CODEC, Progress, Reply
 from streams.settings import Settings
 from streams.slip import CLOSE, RESPONSE_AGGREGATOR, RouteSlip
@@ -36,6 +37,7 @@ from streams.topics import (
 )
 from streams.trace import recording
 from streams.tracing import TRACEPARENT, Tracing
+from streams.version import code_version
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +83,7 @@ class Mesh:
             config={"nats.key_in_subject": described[REPLIES].key_in_subject},
         )
         self.presence = Presence(app, settings)
+        self.code = code_version()
         self.metrics = Metrics()
         self.tracing: Tracing | None = None
         """Where spans go; set before the first event by whoever wants any."""
@@ -189,7 +192,7 @@ class Mesh:
         )
 
     async def _hop(self, subject: str, work: Work, event: Event, message: Message) -> None:
-        hop = Hop(actor=actor_name(subject), started_at=datetime.now(UTC))
+        hop = Hop(actor=actor_name(subject), started_at=datetime.now(UTC), given=brought(message))
         if self.tracing is not None:
             message.traceparent = tracing.headers().get(TRACEPARENT)
         await self.presence.publish(
@@ -200,6 +203,7 @@ class Mesh:
                 hop=len(message.trace),
             )
         )
+        hop.code = self.code
         started = time.perf_counter()
         before = {name: getattr(message.payload, name) for name in SLOTS}
         try:
@@ -236,6 +240,7 @@ class Mesh:
             log.exception("%s failed on turn %s", hop.actor, message.id, exc_info=error)
         self.metrics.error(hop.actor, error)
         message.trace.append(hop)
+        hop.error = f"{type(error).__name__}: {error}"
         failures = message.recovery.attempts.get(hop.actor, 0) + 1
         message.recovery.attempts[hop.actor] = failures
         if isinstance(error, Retryable) and failures <= self.settings.retries:
@@ -275,6 +280,9 @@ class Mesh:
         reason = f"{actor_name(subject)}: {type(error).__name__}: {error}"
         message.payload.escalation = Escalation(kind="fallback", reason=reason)
         message.payload.response = Response(text=APOLOGY, source="template")
+        message.trace[-1].added = message.payload.model_dump(
+            mode="json", include={"escalation", "response"}
+        )
         # A new slip: the old one may have no hop left. The trace keeps where the message was.
         message.slip = RouteSlip(steps=CLOSE)
         await self.send(message)

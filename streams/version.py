@@ -15,6 +15,7 @@ _ROOT: Final = Path(__file__).resolve().parent.parent
 _DECIDING: Final = (
     "agents/*.py",
     "streams/checksum.py",
+    "streams/clock.py",
     "streams/mailbox.py",
     "streams/payload.py",
     "streams/reply.py",
