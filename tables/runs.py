@@ -47,11 +47,11 @@ CREATE TABLE run (only_row INTEGER PRIMARY KEY CHECK (only_row = 1), about TEXT 
     summary TEXT NOT NULL);
 CREATE TABLE turns (
     position INTEGER NOT NULL, attempt INTEGER NOT NULL, session_id TEXT NOT NULL,
-    message_id TEXT NOT NULL, verdict TEXT NOT NULL, aspects TEXT NOT NULL, intent TEXT,
+    run TEXT NOT NULL, verdict TEXT NOT NULL, aspects TEXT NOT NULL, intent TEXT,
     actor TEXT, said TEXT NOT NULL, words TEXT NOT NULL, comparison BLOB NOT NULL,
     recorded BLOB NOT NULL, replayed BLOB, PRIMARY KEY (position, attempt)
 );
-CREATE INDEX turns_by_id ON turns (session_id, message_id, attempt);
+CREATE INDEX turns_by_key ON turns (session_id, run, attempt);
 CREATE INDEX turns_changed ON turns (position, attempt) WHERE verdict != 'same';
 CREATE TABLE bad_lines (number INTEGER NOT NULL, reason TEXT NOT NULL);
 """
@@ -99,6 +99,15 @@ class Result:
     comparison: TurnComparison
     recorded: Message
     replayed: Message | None
+
+
+Key = tuple[str, str, int]
+"""What an attempt at a turn is known by: its session, its run (`Message.run`), which attempt."""
+
+
+def key_of(recorded: Message, attempt: int = 1) -> Key:
+    """Return what an attempt at this turn is known by."""
+    return recorded.session_id, recorded.run, attempt
 
 
 class Row(BaseModel):
@@ -279,17 +288,10 @@ class Run:
             os.close(self._held)
             self._held = None
 
-    def done(self, keys: Sequence[tuple[str, str, int]]) -> set[tuple[str, str, int]]:
-        """Return which of these are there already: session, message and attempt."""
+    def done(self, keys: Sequence[Key]) -> set[Key]:
+        """Return which of these are there already."""
         with self._reading() as db:
-            return {
-                key
-                for key in keys
-                if db.execute(
-                    "SELECT 1 FROM turns WHERE session_id = ? AND message_id = ? AND attempt = ?",
-                    key,
-                ).fetchone()
-            }
+            return {key for key in keys if db.execute(f"SELECT 1 {_BY_KEY}", key).fetchone()}
 
     # Read by many
 
@@ -344,21 +346,25 @@ class Run:
                 for row in found
             ]
 
-    def turn(self, session_id: str, message_id: str, attempt: int = 1) -> Result | None:
-        """Return one turn whole; None if it is not there."""
+    def turn(self, position: int, attempt: int = 1) -> Result | None:
+        """Return one attempt at one turn whole; None if it is not there."""
         with self._reading() as db:
             row = db.execute(
-                "SELECT * FROM turns WHERE session_id = ? AND message_id = ? AND attempt = ?",
-                (session_id, message_id, attempt),
+                "SELECT * FROM turns WHERE position = ? AND attempt = ?", (position, attempt)
             ).fetchone()
-        return None if row is None else _result(row)
+            return None if row is None else _result(row)
 
-    def attempts(self, session_id: str, message_id: str) -> list[Result]:
+    def find(self, key: Key) -> Result | None:
+        """Return the same attempt at the same turn, wherever in this run it stands."""
+        with self._reading() as db:
+            row = db.execute(f"SELECT * {_BY_KEY}", key).fetchone()
+            return None if row is None else _result(row)
+
+    def attempts(self, position: int) -> list[Result]:
         """Return all attempts at one turn."""
         with self._reading() as db:
             found = db.execute(
-                "SELECT * FROM turns WHERE session_id = ? AND message_id = ? ORDER BY attempt",
-                (session_id, message_id),
+                "SELECT * FROM turns WHERE position = ? ORDER BY attempt", (position,)
             )
             return [_result(row) for row in found]
 
@@ -429,6 +435,7 @@ class Run:
         self._db.execute("COMMIT")
 
 
+_BY_KEY: Final = "FROM turns WHERE session_id = ? AND run = ? AND attempt = ?"
 _INSERT: Final = "INSERT OR IGNORE INTO turns VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -439,11 +446,12 @@ def _row(result: Result) -> tuple[Any, ...]:
     replies = turn.aspects.get("reply")
     words = [said, *(_texts(replies.recorded, replies.replayed) if replies else [])]
     diverging = turn.diverging if turn.changed else None
+    session, run, attempt = key_of(result.recorded, turn.attempt)
     return (
         result.position,
-        turn.attempt,
-        turn.session_id,
-        turn.message_id,
+        attempt,
+        session,
+        run,
         turn.verdict,
         f" {'  '.join(other)} ",  # each between blanks, to be looked for so
         turn.intent,
