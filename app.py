@@ -49,6 +49,7 @@ from web.terminal.browse import browse, tail
 from web.terminal.conversation import conversation as conversation_command
 from web.terminal.dead_letters import deadletters
 from web.terminal.publish import publish_command
+from web.terminal.record import record
 from web.terminal.topics import topics
 
 BANNER = """
@@ -211,6 +212,7 @@ cli.add_command(conversation_command)
 cli.add_command(deadletters)
 cli.add_command(audit_command)
 cli.add_command(publish_command)
+cli.add_command(record)
 
 
 @cli.command()

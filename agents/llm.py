@@ -166,6 +166,8 @@ class Model:
             usage = getattr(response, "usage", None)
             read: Json = {
                 "text": text,
+                # Which model it was: the name that was asked for may mean another one tomorrow.
+                "model": getattr(response, "model", None),
                 "finish_reason": choice.finish_reason,
                 "prompt_tokens": getattr(usage, "prompt_tokens", None),
                 "completion_tokens": getattr(usage, "completion_tokens", None),

@@ -20,9 +20,10 @@ from streams.journal import record_id
 from streams.logs import about
 from streams.message import MESSAGE_CODEC, Failure, Hop, Message, Undecoded
 from streams.metrics import Burial, Metrics, Outcome
-from streams.payload import Escalation, Payload, Response
+from streams.payload import SLOTS, Escalation, Payload, Response
 from streams.presence import Presence
 from streams.replay.answers import Answers
+from streams.replay.entry import brought
 from streams.reply import REPLY_CODEC, Progress, Reply
 from streams.settings import Settings
 from streams.slip import CLOSE, RESPONSE_AGGREGATOR, RouteSlip
@@ -36,6 +37,7 @@ from streams.topics import (
 )
 from streams.trace import recording
 from streams.tracing import TRACEPARENT, Tracing
+from streams.version import code_version
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +52,6 @@ APOLOGY: Final = (
     "Your message is safe and our team can see it. "
     "Please try again in a moment, or ask for a human agent."
 )
-
-_SLOTS: Final = tuple(name for name, field in Payload.model_fields.items() if not field.frozen)
 
 
 class Mesh:
@@ -83,6 +83,7 @@ class Mesh:
             config={"nats.key_in_subject": described[REPLIES].key_in_subject},
         )
         self.presence = Presence(app, settings)
+        self.code = code_version()
         self.metrics = Metrics()
         self.tracing: Tracing | None = None
         """Where spans go; set before the first event by whoever wants any."""
@@ -191,7 +192,7 @@ class Mesh:
         )
 
     async def _hop(self, subject: str, work: Work, event: Event, message: Message) -> None:
-        hop = Hop(actor=actor_name(subject), started_at=datetime.now(UTC))
+        hop = Hop(actor=actor_name(subject), started_at=datetime.now(UTC), given=brought(message))
         if self.tracing is not None:
             message.traceparent = tracing.headers().get(TRACEPARENT)
         await self.presence.publish(
@@ -202,8 +203,9 @@ class Mesh:
                 hop=len(message.trace),
             )
         )
+        hop.code = self.code
         started = time.perf_counter()
-        before = {name: getattr(message.payload, name) for name in _SLOTS}
+        before = {name: getattr(message.payload, name) for name in SLOTS}
         try:
             message.slip = message.slip.advance()
             planned = message.slip
@@ -238,6 +240,7 @@ class Mesh:
             log.exception("%s failed on turn %s", hop.actor, message.id, exc_info=error)
         self.metrics.error(hop.actor, error)
         message.trace.append(hop)
+        hop.error = f"{type(error).__name__}: {error}"
         failures = message.recovery.attempts.get(hop.actor, 0) + 1
         message.recovery.attempts[hop.actor] = failures
         if isinstance(error, Retryable) and failures <= self.settings.retries:
@@ -277,6 +280,9 @@ class Mesh:
         reason = f"{actor_name(subject)}: {type(error).__name__}: {error}"
         message.payload.escalation = Escalation(kind="fallback", reason=reason)
         message.payload.response = Response(text=APOLOGY, source="template")
+        message.trace[-1].added = message.payload.model_dump(
+            mode="json", include={"escalation", "response"}
+        )
         # A new slip: the old one may have no hop left. The trace keeps where the message was.
         message.slip = RouteSlip(steps=CLOSE)
         await self.send(message)
@@ -292,7 +298,7 @@ class Mesh:
 
 def _added(before: dict[str, Any], payload: Payload) -> dict[str, Any]:
     """Return the slots that were assigned anew, as plain values."""
-    changed = {name for name in _SLOTS if getattr(payload, name) is not before[name]}
+    changed = {name for name in SLOTS if getattr(payload, name) is not before[name]}
     return payload.model_dump(mode="json", include=changed)
 
 

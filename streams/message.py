@@ -14,7 +14,8 @@ from streams.slip import RouteSlip
 VERSION: Final = 1
 
 # Ids come from browsers and go into keys and headers: short, and nothing a subject could mistake.
-ID_PATTERN: Final = r"^[A-Za-z0-9_-]{1,64}$"
+ID_LENGTH: Final = 64
+ID_PATTERN: Final = rf"^[A-Za-z0-9_-]{{1,{ID_LENGTH}}}$"
 #: The header of a record that an operator put where it is: who did.
 BY_HAND: Final = "Mesh-By-Hand"
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
@@ -40,11 +41,16 @@ class Hop(BaseModel):
     added: Json = Field({}, description="The payload slots this hop filled, with their values.")
     exchanges: list[Exchange] = []
     notes: list[str] = Field([], description="What people should know, such as 'rules answered'.")
+    error: str | None = Field(
+        None,
+        description="What the actor failed with, as kind and text.",
+        exclude_if=lambda value: value is None,
+    )
     code: str = Field("", description="The version of the code that did it; see `streams.version`.")
     given: Json = Field(
         {},
-        description="What a turn that does not begin at the entry brought along, on its first hop: "
-        "its slots, and the steps of its slip.",
+        description="What a turn brought along that begins otherwise than all do, or once more "
+        "after a redrive: `slots`, and the `steps` of its slip.",
         exclude_if=lambda value: not value,
     )
 

@@ -2,7 +2,7 @@
 
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -263,3 +263,7 @@ class Payload(Slot):
     response: Response | None = None
     guardrail: Guardrail | None = None
     escalation: Escalation | None = None
+
+
+#: What actors fill: everything but the customer's own words.
+SLOTS: Final = tuple(name for name, field in Payload.model_fields.items() if not field.frozen)

@@ -103,6 +103,9 @@ class Settings(BaseSettings):
     )
     reply_days: float = Field(7, gt=0, description="Days that replies can be read back.")
     journal_days: float = Field(90, gt=0, description="Days that the journal is kept.")
+    journal_gb: float = Field(
+        0, ge=0, description="Gigabytes past which the journal's oldest turns go; 0: no limit."
+    )
 
     # The model
     llm_model: str = Field(

@@ -1,5 +1,6 @@
 """Every topic of the mesh, with what it is kept for: one place for workers and pages alike."""
 
+import logging
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -8,8 +9,11 @@ from nats.js import JetStreamContext
 
 from streams import slip
 from streams.bridge.connection import connect, parse_url
-from streams.bridge.topics import TopicSpec, declare
+from streams.bridge.errors import AccessDenied, ConfigurationError
+from streams.bridge.topics import TopicSpec, declare, limit
 from streams.settings import Settings
+
+log = logging.getLogger(__name__)
 
 Kind = Literal["mailbox", "journal", "replies", "dead letters", "audit"]
 
@@ -19,6 +23,7 @@ DEAD_LETTERS: Final = "mesh.dead_letters"
 AUDIT: Final = "mesh.audit"
 
 DAY: Final = 86_400.0
+GIGABYTE: Final = 1_000_000_000
 
 MAILBOXES: Final = (
     slip.CONVERSATION,
@@ -36,11 +41,13 @@ MAILBOXES: Final = (
 
 @dataclass(frozen=True)
 class Topic:
-    """One topic: its name, what it is, how long records stay."""
+    """One topic: its name, what it is, how long records stay and how many."""
 
     name: str
     kind: Kind
     retention_seconds: float
+    max_bytes: int | None = None
+    """Size past which the oldest records go; None for no limit."""
     #: Replies carry the session in their subject: a page hears of its own sessions only. Audit
     #: entries carry what they are about: what was done to one thing is found without a search.
     key_in_subject: bool = False
@@ -50,7 +57,12 @@ def topics(settings: Settings) -> dict[str, Topic]:
     """Return every topic by name. A mailbox keeps records for inspection after they are done."""
     listed = [Topic(name, "mailbox", DAY) for name in MAILBOXES]
     listed += [
-        Topic(JOURNAL, "journal", settings.journal_days * DAY),
+        Topic(
+            JOURNAL,
+            "journal",
+            settings.journal_days * DAY,
+            round(settings.journal_gb * GIGABYTE) or None,
+        ),
         Topic(REPLIES, "replies", settings.reply_days * DAY, key_in_subject=True),
         Topic(DEAD_LETTERS, "dead letters", 10 * 365 * DAY),
         Topic(AUDIT, "audit", 10 * 365 * DAY, key_in_subject=True),
@@ -64,16 +76,35 @@ async def declare_topics(js: JetStreamContext, settings: Settings) -> None:
     Pages and workers both do it before anything else, so that it does not matter who is first.
     """
     for topic in topics(settings).values():
-        spec = TopicSpec(
-            topic.name,
-            settings.partitions,
-            prefix=settings.prefix,
-            key_in_subject=topic.key_in_subject,
-            max_age=topic.retention_seconds,
-            replicas=settings.replicas,
-            owner="mesh",
-        )
-        await declare(js, spec)
+        await declare(js, _spec(topic, settings))
+
+
+async def limit_topics(js: JetStreamContext, settings: Settings) -> None:
+    """Give topics that were there before the settings were changed the limits of today's.
+
+    Where the account has no right to change streams they keep theirs, and a warning says so.
+    """
+    for topic in topics(settings).values():
+        try:
+            changed = await limit(js, _spec(topic, settings))
+        except (AccessDenied, ConfigurationError) as error:
+            log.warning("the limits of %s stay as they are: %s", topic.name, error)
+        else:
+            if changed:
+                log.info("%s has new limits", topic.name)
+
+
+def _spec(topic: Topic, settings: Settings) -> TopicSpec:
+    return TopicSpec(
+        topic.name,
+        settings.partitions,
+        prefix=settings.prefix,
+        key_in_subject=topic.key_in_subject,
+        max_age=topic.retention_seconds,
+        max_bytes=topic.max_bytes,
+        replicas=settings.replicas,
+        owner="mesh",
+    )
 
 
 class TopicDeclaration(Service):
@@ -88,6 +119,7 @@ class TopicDeclaration(Service):
         client = await connect(parse_url(self.settings.faust_broker()), name="topics")
         try:
             await declare_topics(client.jetstream(), self.settings)
+            await limit_topics(client.jetstream(), self.settings)
         finally:
             await client.close()
 

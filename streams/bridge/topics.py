@@ -231,6 +231,33 @@ async def declare(js: JetStreamContext, spec: TopicSpec) -> TopicInfo:
     return info
 
 
+async def limit(js: JetStreamContext, spec: TopicSpec) -> bool:
+    """Give a topic that exists the limits of `spec`; return whether it had others.
+
+    Topics that share a stream have none of their own, and stay as they are. Waits for as long as
+    JetStream cannot answer. AccessDenied where the account may not change streams,
+    ConfigurationError for limits that the server refuses.
+    """
+    info = await lookup(js, spec.prefix, spec.topic)
+    if info is None or info.shared:
+        return False
+    client, what = client_of(js), f"change the limits of topic {spec.topic!r}"
+    config = (await patiently(client, what, lambda: js.stream_info(info.stream))).config
+    wanted = stream_config(spec)
+    if (config.max_age or 0, config.max_bytes or -1) == (wanted.max_age, wanted.max_bytes):
+        return False
+    changed = config.evolve(
+        max_age=wanted.max_age,
+        max_bytes=wanted.max_bytes,
+        duplicate_window=wanted.duplicate_window,
+    )
+    try:
+        await patiently(client, what, lambda: js.update_stream(changed))
+    except nats.js.errors.APIError as exc:
+        raise ConfigurationError(f"topic {spec.topic!r}: {explain(vars(exc))}") from exc
+    return True
+
+
 async def _declare_own(js: JetStreamContext, spec: TopicSpec) -> TopicInfo:
     name = stream_name(spec.prefix, spec.topic)
     info = await _add_stream(js, spec, stream_config(spec))

@@ -6,15 +6,12 @@ from typing import Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from streams.message import Id
-from streams.payload import IntentName, Json, Payload
+from streams.payload import SLOTS, IntentName, Json, Payload
 from streams.reply import State
 from streams.topics import MAILBOXES, actor_name
 
 JOURNAL: Final = "journal"
 """The source that is the running mesh's own journal."""
-
-#: What an actor may fill: everything but the customer's own words.
-SLOTS: Final = tuple(name for name, field in Payload.model_fields.items() if not field.frozen)
 
 ACTORS: Final = tuple(actor_name(subject) for subject in MAILBOXES)
 

@@ -63,7 +63,7 @@ class Server:
                 "id": "chatcmpl-1",
                 "object": "chat.completion",
                 "created": 1,
-                "model": "mesh-mock",
+                "model": "mesh-mock-2026",
                 "choices": [
                     {
                         "index": 0,
@@ -161,6 +161,7 @@ async def test_the_exchange_is_recorded_with_usage(model: Model) -> None:
     assert seen.request["model"] == "hosted_vllm/mesh-mock"
     assert seen.request["messages"][1] == {"role": "user", "content": "Hi"}
     assert seen.response["text"] == "Hello."
+    assert seen.response["model"] == "mesh-mock-2026"
     assert (seen.response["prompt_tokens"], seen.response["completion_tokens"]) == (7, 3)
     assert seen.error is None
 

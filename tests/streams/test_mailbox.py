@@ -14,6 +14,7 @@ from streams.payload import Payload, Sentiment
 from streams.settings import Settings
 from streams.slip import HOP_LIMIT
 from streams.trace import exchange, note
+from streams.version import code_version
 from tests.faust_apps import until
 from tests.streams.actors import ENDING, NOW, Bench, apologise, open_bench, pass_on, turn
 
@@ -59,6 +60,7 @@ async def test_a_message_follows_its_slip_to_the_journal(bench: OpenBench) -> No
     assert [(e.target, e.response) for e in hop.exchanges] == [("llm", "fine")]
     assert ended.trace[1].added == {}
     assert all(hop.outcome == "done" and hop.duration_ms >= 0 for hop in ended.trace)
+    assert {hop.code for hop in ended.trace} == {code_version()}
 
 
 async def test_a_router_rewrites_the_slip_and_the_message_goes_where_it_says(
@@ -164,6 +166,9 @@ async def test_an_on_error_that_nobody_owns_ends_in_the_dead_letters_and_an_apol
     assert ended.payload.response is not None
     assert ended.payload.response.text == APOLOGY
     assert b"oops" in dict(letter.headers)[REASON]
+    # What the mailbox gave in the actor's place is told like any other hop's work.
+    assert ended.trace[0].added["response"]["text"] == APOLOGY
+    assert ended.trace[0].added["escalation"]["kind"] == "fallback"
 
 
 async def test_an_exit_that_fails_for_good_ends_in_the_dead_letters_and_goes_round_no_more(

@@ -8,7 +8,7 @@ from nats.aio.client import Client
 
 from streams.bridge.errors import ConfigurationError, TopicMismatch
 from streams.bridge.layout import subject
-from streams.bridge.topics import TopicSpec, declare, describe, lookup
+from streams.bridge.topics import TopicSpec, declare, describe, limit, lookup
 
 
 async def test_declaring_is_idempotent_even_at_the_same_time(client: Client, prefix: str) -> None:
@@ -46,6 +46,26 @@ async def test_another_layout_is_a_clear_error(client: Client, prefix: str) -> N
         with pytest.raises(TopicMismatch, match="'orders' exists with"):
             await declare(js, wrong)
     await declare(js, replace(spec, max_age=1.0, max_bytes=1000))  # limits are not compared
+
+
+async def test_a_topic_gets_other_limits_and_keeps_the_rest(client: Client, prefix: str) -> None:
+    js = client.jetstream()
+    spec = TopicSpec("orders", 3, prefix=prefix, max_age=3600, owner="me")
+    before = await declare(js, spec)
+    await js.publish(subject(prefix, "orders", 0), b"x" * 500)
+    assert not await limit(js, spec)
+    assert await limit(js, replace(spec, max_age=60, max_bytes=2000))
+    after = await declare(js, spec)
+    assert (after.max_age, after.messages, after.identity) == (60, 1, before.identity)
+    for _ in range(9):
+        await js.publish(subject(prefix, "orders", 0), b"x" * 500)
+    assert (await js.stream_info(after.stream)).state.bytes < 2000
+    assert await limit(js, replace(spec, max_age=None))
+    config = (await js.stream_info(after.stream)).config
+    assert (config.max_age, config.max_bytes) == (0, -1)
+    assert not await limit(js, replace(spec, topic="nowhere"))
+    with pytest.raises(ConfigurationError):
+        await limit(js, replace(spec, max_age=0.01))  # the server takes a tenth of a second
 
 
 async def test_foreign_streams_are_not_taken_for_topics(client: Client, prefix: str) -> None:
