@@ -18,6 +18,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, Field
 
+from streams.errors import NotRecorded
 from streams.inspection.difference import Change, difference
 from streams.message import Exchange, Hop, Message
 from streams.payload import Json
@@ -58,7 +59,7 @@ ASPECTS: Final[tuple[Aspect, ...]] = (
 )
 
 #: How the error of an exchange begins whose question the recording has no answer to.
-NOT_RECORDED: Final = "NotRecorded: "
+NOT_RECORDED: Final = f"{NotRecorded.__name__}: "
 
 _LAST: Final = actor_name(RESPONSE_AGGREGATOR)
 _SLOT_OF: Final[dict[Aspect, str]] = {
