@@ -222,7 +222,6 @@ cli.add_command(conversation_command)
 cli.add_command(deadletters)
 cli.add_command(audit_command)
 cli.add_command(publish_command)
-cli.add_command(replay_command(lambda folder, request: replay_mesh(folder, request)))
 
 
 @contextlib.contextmanager
@@ -268,9 +267,13 @@ def replay_mesh(folder: Path, request: ReplayRequest) -> Iterator[ReplayMesh]:
         ) as processes:
             if embedded:
                 values["broker_url"] = laptop.addresses(folder)["nats"]
-            yield ReplayMesh(here.model_copy(update=values), lambda: laptop.check(processes))
+            mesh = here.model_copy(update=values)
+            yield ReplayMesh(mesh, lambda: laptop.check(processes), shared=not embedded)
     except ServerError as error:
         raise MeshError(str(error)) from error
+
+
+cli.add_command(replay_command(replay_mesh))
 
 
 @cli.command()

@@ -29,6 +29,7 @@ from streams.payload import Json
 from streams.replay.comparison import ASPECTS, Aspect, TurnComparison, Verdict
 from streams.replay.lines import BadLine
 from streams.replay.request import ReplayRequest
+from streams.replay.source import Source
 from streams.replay.summary import Summary
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class About(BaseModel):
 
     run: str = ""
     source: str = Field(description="Where the turns come from, in words.")
+    origin: Source | None = Field(None, description="The same, to be opened once more.")
     request: ReplayRequest | None = None
     mode: str = "recorded"
     live: list[str] = Field([], description="The actors that asked the outside.")
@@ -279,15 +281,14 @@ class Run:
             os.close(self._held)
             self._held = None
 
-    def done(self, keys: Sequence[tuple[str, str, int]]) -> set[tuple[str, str, int]]:
-        """Return which of these are there already: session, message and attempt."""
+    def done(self, positions: Sequence[int], attempt: int = 1) -> set[int]:
+        """Return at which of these positions an attempt is there already."""
         with self._reading() as db:
             return {
-                key
-                for key in keys
+                position
+                for position in positions
                 if db.execute(
-                    "SELECT 1 FROM turns WHERE session_id = ? AND message_id = ? AND attempt = ?",
-                    key,
+                    "SELECT 1 FROM turns WHERE position = ? AND attempt = ?", (position, attempt)
                 ).fetchone()
             }
 
@@ -343,6 +344,13 @@ class Run:
                 )
                 for row in found
             ]
+
+    def every_turn(self) -> Iterator[Row]:
+        """Yield all turns in their order, page by page."""
+        after = (-1, 0)
+        while page := self.turns(Wanted(changed=False), after):
+            yield from page
+            after = (page[-1].position, page[-1].comparison.attempt)
 
     def turn(self, session_id: str, message_id: str, attempt: int = 1) -> Result | None:
         """Return one turn whole; None if it is not there."""

@@ -1,21 +1,32 @@
 """One replay from its source to its last turn: each turn played, compared and kept."""
 
+import asyncio
+import shutil
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import AbstractContextManager, AsyncExitStack, aclosing, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
+from streams.bridge.connection import connect, parse_url
+from streams.bridge.errors import BridgeError, NotConnected
+from streams.errors import MeshError
 from streams.inspection.broker import Client
 from streams.message import Message
+from streams.replay import namespace
 from streams.replay.comparison import TurnComparison, compare
 from streams.replay.lines import BadLine
 from streams.replay.player import Given, Manner, Played, Player
-from streams.replay.request import ReplayRequest
-from streams.replay.source import Turns
+from streams.replay.request import JOURNAL, ReplayRequest
+from streams.replay.selection import Selection
+from streams.replay.source import Source, Turns, find
 from streams.settings import Settings
-from tables.runs import Result, Run
+from streams.version import code_version
+from tables.runs import About, Result, Run, Runs
 
+CONNECT_SECONDS: Final = 5.0
+SHOWN_EVERY: Final = 0.5  # seconds
 KEPT_AT_ONCE: Final = 50
 """Results that one transaction keeps."""
 KEPT_WITHIN: Final = 1.0
@@ -28,6 +39,12 @@ class ReplayMesh:
 
     settings: Settings
     check: Callable[[], None]
+    shared: bool
+    """Whether others use its broker: then what it leaves there has to be deleted."""
+
+
+Launch = Callable[[Path, ReplayRequest], AbstractContextManager[ReplayMesh]]
+"""Runs the mesh for a request, with a folder for its files."""
 
 
 @dataclass
@@ -135,7 +152,8 @@ class Playing:
         for one in conversation:
             if one.place not in there and self._is_known(one.recorded):
                 reason = f"turn {one.recorded.id} of {one.recorded.session_id} comes once more"
-                self._bad.append(BadLine(one.place + 1, reason))
+                if one.place + 1 > self.run.summary().last_bad_line:
+                    self._bad.append(BadLine(one.place + 1, reason))
             else:
                 self._flying.add(_key(one.recorded))
                 new.append(one)
@@ -156,3 +174,118 @@ def _goes_on(before: Message, turn: Message) -> bool:
 
 def _key(turn: Message) -> tuple[str, str]:
     return turn.session_id, turn.run
+
+
+class Performance:
+    """One replay as a whole: finds the turns, has a mesh run, plays, and leaves nothing behind."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        launch: Launch,
+        tell: Callable[[TurnComparison], None] = lambda _: None,
+        show: Callable[[Playing], None] = lambda _: None,
+    ) -> None:
+        """`tell` hears of each turn that ended, `show` twice a second how far all is."""
+        self._settings = settings
+        self._runs = Runs(settings.data_dir)
+        self._launch = launch
+        self._tell = tell
+        self._show = show
+
+    async def give(self, request: ReplayRequest, run: Run | None = None) -> Run:
+        """Replay what is asked for, in a new run or one to go on with, and return it ended.
+
+        What a run cannot go on from is raised as MeshError or BridgeError, and said in the run.
+        """
+        async with AsyncExitStack() as stack:
+            client = None
+            if request.source == JOURNAL:
+                client = await _connected(self._settings)
+                stack.push_async_callback(client.close)
+            against = self._runs.open(request.against) if request.against else None
+            origin = run.about().origin if run is not None else None
+            if origin is None:
+                origin = await find(
+                    request.source, selection_of(request), client, self._settings.prefix
+                )
+            if run is None:
+                run = self._runs.create(about(request, origin))
+            stack.callback(run.close)
+            run.say(origin=origin, source=origin.name, code=code_version())
+            playing = Playing(
+                run,
+                request,
+                Turns(origin, client, self._settings.prefix),
+                against,
+                self._tell,
+            )
+            try:
+                await self._play(playing)
+            except BaseException as error:
+                told = str(error) if isinstance(error, MeshError | BridgeError) else ""
+                run.end("interrupted", told or "It was stopped.")
+                raise
+            run.end()
+        return run
+
+    async def _play(self, playing: Playing) -> None:
+        folder = self._runs.folder / f"{playing.run.name}.work"
+        showing = asyncio.create_task(self._keep_showing(playing))
+        mesh: ReplayMesh | None = None
+        client: Client | None = None
+        try:
+            with self._launch(folder, playing.request) as mesh:
+                client = await _connected(mesh.settings)
+                if mesh.shared:
+                    await namespace.sweep(client)
+                await playing.play(client, mesh)
+        finally:
+            showing.cancel()
+            # The workers are gone now: nothing makes the streams anew.
+            if client is not None:
+                with suppress(MeshError):
+                    if mesh is not None and mesh.shared:
+                        await namespace.clear(client, mesh.settings.prefix)
+                await client.close()
+            shutil.rmtree(folder, ignore_errors=True)
+
+    async def _keep_showing(self, playing: Playing) -> None:
+        while True:
+            await asyncio.sleep(SHOWN_EVERY)
+            self._show(playing)
+
+
+def about(request: ReplayRequest, origin: Source | None = None) -> About:
+    """Return what a new run says of itself."""
+    return About(
+        source=origin.name if origin else request.source,
+        origin=origin,
+        request=request,
+        mode=request.mode,
+        live=list(request.live),
+        code=code_version(),
+    )
+
+
+def selection_of(request: ReplayRequest) -> Selection:
+    """Return which turns a request means."""
+    edited = request.what_if
+    return Selection(
+        since=request.since,
+        until=request.until,
+        session=request.session or (edited.session_id if edited else None),
+        intent=request.intent,
+        outcome=request.outcome,
+        filter=request.filter,
+    )
+
+
+async def _connected(settings: Settings) -> Client:
+    """Return a connection; NotConnected if no broker answers soon."""
+    options = parse_url(settings.faust_broker())
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            return await connect(options, name="mesh replay")
+    except TimeoutError:
+        raise NotConnected(f"no broker answers at {', '.join(options.servers)}") from None
