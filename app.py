@@ -35,6 +35,7 @@ from mocks import laptop, outside, scenarios
 from mocks.laptop import Say
 from mocks.servers import Server, ServerError, free_port
 from streams import logs, probes, scrape
+from streams.errors import MeshError
 from streams.gateway import Gateway
 from streams.mailbox import Mesh
 from streams.replay.namespace import new_prefix
@@ -51,8 +52,11 @@ from web.terminal.audit import audit_command
 from web.terminal.browse import browse, tail
 from web.terminal.conversation import conversation as conversation_command
 from web.terminal.dead_letters import deadletters
+from web.terminal.playing import ReplayMesh
 from web.terminal.publish import publish_command
-from web.terminal.replay import ReplayMesh, replay_command
+from web.terminal.record import record
+from web.terminal.replay import replay_command
+from web.terminal.runs import runs
 from web.terminal.topics import topics
 
 BANNER = """
@@ -222,6 +226,7 @@ cli.add_command(conversation_command)
 cli.add_command(deadletters)
 cli.add_command(audit_command)
 cli.add_command(publish_command)
+cli.add_command(record)
 
 
 @contextlib.contextmanager
@@ -274,6 +279,7 @@ def replay_mesh(folder: Path, request: ReplayRequest) -> Iterator[ReplayMesh]:
 
 
 cli.add_command(replay_command(replay_mesh))
+cli.add_command(runs)
 
 
 @cli.command()

@@ -108,7 +108,8 @@ class Settings(BaseSettings):
     )
 
     replaying: bool = Field(
-        False, description="For the workers that a replay starts: no history, no model loaded early."
+        False,
+        description="For the workers that a replay starts: no history, no model loaded early.",
     )
 
     # The model

@@ -12,7 +12,7 @@ from streams.message import Message
 from streams.replay.lines import BadLine
 from streams.replay.recording import Header, writing
 from streams.replay.source import Source, Turns
-from tables.runs import Run
+from tables.runs import Run, key_of
 
 
 class CannotAccept(MeshError):
@@ -60,9 +60,8 @@ async def _merged(run: Run, source: Source) -> AsyncIterator[Message]:
                     f"line {turn.number} of {source.path} {turn.reason}: it would be lost. "
                     "Name another FILE, or take the line out"
                 )
-            found = run.turn(turn.session_id, turn.id)
-            fits = found is not None and found.recorded.run == turn.run
-            yield _bare(found.replayed) if fits and found and found.replayed else turn
+            found = run.find(key_of(turn))
+            yield _bare(found.replayed) if found and found.replayed else turn
 
 
 def _outcomes(run: Run) -> Iterator[Message]:

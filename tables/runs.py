@@ -14,7 +14,7 @@ import secrets
 import sqlite3
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -48,11 +48,11 @@ CREATE TABLE run (only_row INTEGER PRIMARY KEY CHECK (only_row = 1), about TEXT 
     summary TEXT NOT NULL);
 CREATE TABLE turns (
     position INTEGER NOT NULL, attempt INTEGER NOT NULL, session_id TEXT NOT NULL,
-    message_id TEXT NOT NULL, verdict TEXT NOT NULL, aspects TEXT NOT NULL, intent TEXT,
+    run TEXT NOT NULL, verdict TEXT NOT NULL, aspects TEXT NOT NULL, intent TEXT,
     actor TEXT, said TEXT NOT NULL, words TEXT NOT NULL, comparison BLOB NOT NULL,
     recorded BLOB NOT NULL, replayed BLOB, PRIMARY KEY (position, attempt)
 );
-CREATE INDEX turns_by_id ON turns (session_id, message_id, attempt);
+CREATE INDEX turns_by_key ON turns (session_id, run, attempt);
 CREATE INDEX turns_changed ON turns (position, attempt) WHERE verdict != 'same';
 CREATE TABLE bad_lines (number INTEGER NOT NULL, reason TEXT NOT NULL);
 """
@@ -101,6 +101,15 @@ class Result:
     comparison: TurnComparison
     recorded: Message
     replayed: Message | None
+
+
+Key = tuple[str, str, int]
+"""What an attempt at a turn is known by: its session, its run (`Message.run`), which attempt."""
+
+
+def key_of(recorded: Message, attempt: int = 1) -> Key:
+    """Return what an attempt at this turn is known by."""
+    return recorded.session_id, recorded.run, attempt
 
 
 class Row(BaseModel):
@@ -201,6 +210,13 @@ class Runs:
                 found.append(Run(path).listed())
         return found
 
+    def newest(self) -> str:
+        """Return the id of the newest run; NoSuchRun if there is none."""
+        for path in sorted(self.folder.glob("*.sqlite"), reverse=True):
+            if _RUN_ID.fullmatch(path.stem):
+                return path.stem
+        raise NoSuchRun("There is no replay yet.")
+
     def delete(self, run: str) -> None:
         """Delete a run; RunIsWritten while it is under way."""
         path = self._path(run)
@@ -281,17 +297,6 @@ class Run:
             os.close(self._held)
             self._held = None
 
-    def done(self, positions: Sequence[int], attempt: int = 1) -> set[int]:
-        """Return at which of these positions an attempt is there already."""
-        with self._reading() as db:
-            return {
-                position
-                for position in positions
-                if db.execute(
-                    "SELECT 1 FROM turns WHERE position = ? AND attempt = ?", (position, attempt)
-                ).fetchone()
-            }
-
     # Read by many
 
     def about(self) -> About:
@@ -345,28 +350,38 @@ class Run:
                 for row in found
             ]
 
-    def every_turn(self) -> Iterator[Row]:
-        """Yield all turns in their order, page by page."""
+    def turn(self, position: int, attempt: int = 1) -> Result | None:
+        """Return one attempt at one turn whole; None if it is not there."""
+        with self._reading() as db:
+            row = db.execute(
+                "SELECT * FROM turns WHERE position = ? AND attempt = ?", (position, attempt)
+            ).fetchone()
+            return None if row is None else _result(row)
+
+    def find(self, key: Key) -> Result | None:
+        """Return the same attempt at the same turn, wherever in this run it stands."""
+        with self._reading() as db:
+            row = db.execute(f"SELECT * {_BY_KEY}", key).fetchone()
+            return None if row is None else _result(row)
+
+    def position(self, key: Key) -> int | None:
+        """Return where an attempt at a turn stands, None if it is not there yet."""
+        with self._reading() as db:
+            found = db.execute(f"SELECT position {_BY_KEY}", key).fetchone()
+            return None if found is None else int(found["position"])
+
+    def every_turn(self, wanted: Wanted) -> Iterator[Row]:
+        """Yield all wanted turns in their order, read page by page."""
         after = (-1, 0)
-        while page := self.turns(Wanted(changed=False), after):
+        while page := self.turns(wanted, after):
             yield from page
             after = (page[-1].position, page[-1].comparison.attempt)
 
-    def turn(self, session_id: str, message_id: str, attempt: int = 1) -> Result | None:
-        """Return one turn whole; None if it is not there."""
-        with self._reading() as db:
-            row = db.execute(
-                "SELECT * FROM turns WHERE session_id = ? AND message_id = ? AND attempt = ?",
-                (session_id, message_id, attempt),
-            ).fetchone()
-        return None if row is None else _result(row)
-
-    def attempts(self, session_id: str, message_id: str) -> list[Result]:
+    def attempts(self, position: int) -> list[Result]:
         """Return all attempts at one turn."""
         with self._reading() as db:
             found = db.execute(
-                "SELECT * FROM turns WHERE session_id = ? AND message_id = ? ORDER BY attempt",
-                (session_id, message_id),
+                "SELECT * FROM turns WHERE position = ? ORDER BY attempt", (position,)
             )
             return [_result(row) for row in found]
 
@@ -437,6 +452,7 @@ class Run:
         self._db.execute("COMMIT")
 
 
+_BY_KEY: Final = "FROM turns WHERE session_id = ? AND run = ? AND attempt = ?"
 _INSERT: Final = "INSERT OR IGNORE INTO turns VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -447,11 +463,12 @@ def _row(result: Result) -> tuple[Any, ...]:
     replies = turn.aspects.get("reply")
     words = [said, *(_texts(replies.recorded, replies.replayed) if replies else [])]
     diverging = turn.diverging if turn.changed else None
+    session, run, attempt = key_of(result.recorded, turn.attempt)
     return (
         result.position,
-        turn.attempt,
-        turn.session_id,
-        turn.message_id,
+        attempt,
+        session,
+        run,
         turn.verdict,
         f" {'  '.join(other)} ",  # each between blanks, to be looked for so
         turn.intent,

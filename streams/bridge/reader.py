@@ -5,7 +5,7 @@ import json
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Final, NamedTuple
 
 import nats.errors
@@ -38,6 +38,7 @@ EXPIRE_SECONDS: Final = 30
 HEARTBEAT_SECONDS: Final = 2
 SILENCE_SECONDS: Final = 2.5 * HEARTBEAT_SECONDS
 """Silence after which an unanswered request counts as lost."""
+CHECK_SECONDS: Final = 1.0
 INACTIVE_SECONDS: Final = 120.0
 """After so long without a request the server forgets the consumer; it is then made anew."""
 
@@ -329,3 +330,29 @@ class Reader:
         else:
             logger.info("%s: %s %s; reading on", self.filter, status, description)
             self._broken.set()
+
+
+async def heads(
+    client: Client, stream: str, filter_subject: str, start: int = 1
+) -> AsyncGenerator[list[Delivered], None]:
+    """Yield batches of records without their values, from the sequence `start` to the end.
+
+    Waits for as long as the stream cannot be read.
+    """
+    arrived = asyncio.Event()
+    reader = Reader(client, stream, filter_subject, start, arrived.set, headers_only=True)
+    reader.open()
+    loop = asyncio.get_running_loop()
+    try:
+        while True:
+            arrived.clear()
+            if batch := reader.take_all():
+                yield batch
+            if reader.caught_up and not reader.buffer:
+                return
+            try:
+                await asyncio.wait_for(arrived.wait(), CHECK_SECONDS)
+            except TimeoutError:
+                reader.check(loop.time())
+    finally:
+        await reader.close()

@@ -1,6 +1,7 @@
 """The sessions that had something to say lately, for people who look for one."""
 
 import asyncio
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Final
 
@@ -8,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from streams.bridge import direct
 from streams.bridge.layout import decode_block, every_partition, partition_for, subject
-from streams.bridge.reader import Delivered, Reader
+from streams.bridge.reader import Delivered, heads
 from streams.bridge.topics import TopicInfo, lookup
 from streams.inspection.broker import Client
 from streams.post import reaching
@@ -57,20 +58,10 @@ async def recent(client: Client, prefix: str, most: int = 30) -> list[Recent]:
 
 async def _newest(client: Client, topic: TopicInfo) -> list[Delivered]:
     """Return the headers of a topic's newest records."""
-    arrived = asyncio.Event()
     start = max(topic.first_offset, topic.last_offset - LOOKED_AT + 1)
     subjects = every_partition(topic.prefix, topic.topic)
-    reader = Reader(client, topic.stream, subjects, start, arrived.set, headers_only=True)
-    reader.open()
-    records: list[Delivered] = []
-    try:
-        while not (reader.caught_up and not reader.buffer):
-            await arrived.wait()
-            arrived.clear()
-            records += reader.take_all()
-        return records
-    finally:
-        await reader.close()
+    async with aclosing(heads(client, topic.stream, subjects, start)) as batches:
+        return [record async for batch in batches for record in batch]
 
 
 async def _seen(client: Client, prefix: str, replies: TopicInfo, session: str, at: float) -> Recent:

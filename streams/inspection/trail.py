@@ -26,7 +26,7 @@ from streams.bridge.layout import (
     key_token,
     partition_for,
 )
-from streams.bridge.reader import Delivered, Reader
+from streams.bridge.reader import Delivered, heads
 from streams.bridge.records import Record
 from streams.bridge.topics import TopicInfo, describe
 from streams.dead_letters import ORIGIN
@@ -211,22 +211,13 @@ class Trail:
         self, topic: TopicInfo, start: int, last: int
     ) -> AsyncGenerator[Delivered, None]:
         """Yield the records of the session's partition from `start` to `last`, without values."""
-        arrived = asyncio.Event()
         place = topic.filter(self._partition(topic))
-        reader = Reader(self._client, topic.stream, place, start, arrived.set, headers_only=True)
-        reader.open()
-        try:
-            while True:
-                arrived.clear()
-                for record in reader.take_all():
+        async with aclosing(heads(self._client, topic.stream, place, start)) as batches:
+            async for batch in batches:
+                for record in batch:
                     if record.sequence > last:
                         return
                     yield record
-                if reader.caught_up and not reader.buffer:
-                    return
-                await arrived.wait()
-        finally:
-            await reader.close()
 
     async def _read_subject(self, topic: TopicInfo) -> None:
         partition = self._partition(topic)

@@ -218,10 +218,13 @@ def spent(message: Message) -> Spent:
 
 def route(message: Message) -> list[str]:
     """Return the way that a turn took: its actors in order, with the outcome if it is not done."""
-    return [
-        hop.actor if hop.outcome in ("done", "rerouted") else f"{hop.actor} ({hop.outcome})"
-        for hop in message.trace
-    ]
+    return [_step(hop) for hop in message.trace]
+
+
+def _step(hop: Hop) -> str:
+    # That the slip was rewritten is told by where it led.
+    went_on = hop.outcome in ("done", "rerouted")
+    return hop.actor if went_on else f"{hop.actor} ({hop.outcome})"
 
 
 def _intent(message: Message) -> str | None:
@@ -340,7 +343,7 @@ def _compare_hop(
         changes = difference(before, after)
         if changes:
             verdict = "similar" if _agree(before, after) else "different"
-    if one.outcome != other.outcome:
+    if _step(one) != _step(other):
         verdict = "different"
     return HopComparison(**told, verdict=verdict, changes=changes, questions=questions)
 

@@ -3,6 +3,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,13 +11,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.message import Message
+from streams.message import ByHand, Message
 from streams.replay.comparison import compare
 from streams.replay.lines import BadLine
 from streams.replay.request import ReplayRequest
-from tables.runs import About, NoSuchRun, Result, Run, RunIsWritten, Runs, Wanted, new_run_id
+from tables.runs import (
+    About,
+    NoSuchRun,
+    Result,
+    Run,
+    RunIsWritten,
+    Runs,
+    Wanted,
+    key_of,
+    new_run_id,
+)
 from tests.streams.replay.test_comparison import DECISIONS
-from tests.streams.replay.whole_turn import a_turn, edited, place_of
+from tests.streams.replay.whole_turn import AT, a_turn, edited, place_of
 
 NAMES = ["same", "intent", "amount", "other words", "failed"]
 
@@ -123,10 +134,25 @@ def test_turns_come_in_pages(filled: Run) -> None:
 
 
 def test_one_turn_is_there_whole(filled: Run) -> None:
-    found = filled.turn("s1", "m1")
-    assert found == result(1, "intent")
-    assert filled.turn("s1", "m1", attempt=2) is None
-    assert filled.turn("s1", "nothing") is None
+    assert filled.turn(1) == result(1, "intent")
+    assert filled.turn(1, attempt=2) is None
+    assert filled.turn(9) is None
+    assert filled.find(key_of(result(1, "intent").recorded)) == result(1, "intent")
+    assert filled.find(("s1", "nothing", 1)) is None
+
+
+def test_a_turn_that_was_redriven_is_there_twice(runs: Runs) -> None:
+    again = result(1, "same")
+    by_hand = ByHand(kind="redriven", operator="Ann", at=AT, letter=3)
+    again.recorded.by_hand.append(by_hand)
+    with runs.create(About(source="x")) as run:
+        run.add([result(1, "same"), replace(again, position=2)])
+
+        assert run.position(key_of(result(1, "same").recorded)) == 1
+        assert run.position(key_of(result(7, "same").recorded)) is None
+        found = run.find(key_of(again.recorded))
+        assert found is not None
+        assert found.position == 2
 
 
 def test_what_came_out_is_a_recording(filled: Run) -> None:
@@ -137,7 +163,7 @@ def test_attempts_stand_beside_each_other(runs: Runs) -> None:
     with runs.create(About(source="x")) as run:
         run.add([result(0, "same", 1), result(0, "intent", 2), result(1, "same", 1)])
 
-        assert [one.comparison.attempt for one in run.attempts("s1", "m0")] == [1, 2]
+        assert [one.comparison.attempt for one in run.attempts(0)] == [1, 2]
         assert [one.position for one in run.results()] == [0, 0, 1]
         assert [message.id for message in run.replayed()] == ["m0", "m1"]
 
@@ -148,7 +174,8 @@ def test_what_is_there_is_not_added_twice_and_is_known(runs: Runs) -> None:
         run.add([result(1, "intent"), result(2, "same")])
 
         assert run.summary().turns == 3
-        assert run.done([0, 1, 7]) == {0, 1}
+        assert run.position(key_of(result(1, "same").recorded)) == 1
+        assert run.position(key_of(result(7, "same").recorded)) is None
 
 
 def test_a_batch_is_there_whole_or_not_at_all(runs: Runs) -> None:

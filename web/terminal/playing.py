@@ -23,7 +23,7 @@ from streams.replay.selection import Selection
 from streams.replay.source import Source, Turns, find
 from streams.settings import Settings
 from streams.version import code_version
-from tables.runs import About, Result, Run, Runs
+from tables.runs import About, Key, Result, Run, Runs, key_of
 
 CONNECT_SECONDS: Final = 5.0
 SHOWN_EVERY: Final = 0.5  # seconds
@@ -62,7 +62,12 @@ class Playing:
     skipped: int = 0
     """Turns that were there already."""
     _bad: list[BadLine] = field(default_factory=list)
-    _flying: set[tuple[str, str]] = field(default_factory=set)
+    _flying: set[Key] = field(default_factory=set)
+    _counted: int = 0
+
+    def __post_init__(self) -> None:
+        """Learn how far the run has come."""
+        self._counted = self.run.summary().last_bad_line
 
     async def play(self, client: Client, mesh: ReplayMesh) -> None:
         """Play everything that is not there yet. MeshError if the mesh breaks or has no broker."""
@@ -89,7 +94,7 @@ class Playing:
 
     def _keep(self, results: list[Result]) -> None:
         self.run.add(results, self._bad)
-        self._flying -= {_key(result.recorded) for result in results}
+        self._flying -= {key_of(result.recorded) for result in results}
         results.clear()
         self._bad.clear()
 
@@ -102,21 +107,19 @@ class Playing:
 
     def _earlier(self, recorded: Message) -> Message:
         """Return what became of a turn in the other run; without any it is not recorded there."""
-        found = self.against and self.against.turn(recorded.session_id, recorded.id)
+        found = self.against and self.against.find(key_of(recorded))
         if found and found.replayed is not None:
             return found.replayed
         return recorded.model_copy(update={"trace": []})
 
     async def _given(self) -> AsyncGenerator[Given, None]:
         """Yield the turns that are to be played."""
-        counted = self.run.summary().last_bad_line
         place = -1
         conversation: list[Given] = []
         async with aclosing(aiter(self.turns)) as turns:
             async for turn in turns:
                 if isinstance(turn, BadLine):
-                    if turn.number > counted:
-                        self._bad.append(turn)
+                    self._set_aside(turn)
                     continue
                 place += 1
                 given = self._asked_for(place, turn)
@@ -144,36 +147,32 @@ class Playing:
         Where nothing was recorded, what was said before is a part of what comes now: then all of
         it is played once more.
         """
-        there = self.run.done([one.place for one in conversation], self.request.repeat)
-        if len(there) == len(conversation):
+        places = [
+            self.run.position(key_of(one.recorded, self.request.repeat)) for one in conversation
+        ]
+        if places == [one.place for one in conversation]:
             self.skipped += len(conversation)
             return []
         new = []
-        for one in conversation:
-            if one.place not in there and self._is_known(one.recorded):
+        for one, place in zip(conversation, places, strict=True):
+            key = key_of(one.recorded)
+            if place not in (None, one.place) or key in self._flying:
                 reason = f"turn {one.recorded.id} of {one.recorded.session_id} comes once more"
-                if one.place + 1 > self.run.summary().last_bad_line:
-                    self._bad.append(BadLine(one.place + 1, reason))
+                self._set_aside(BadLine(one.place + 1, reason))
             else:
-                self._flying.add(_key(one.recorded))
+                self._flying.add(key)
                 new.append(one)
         return new
 
-    def _is_known(self, turn: Message) -> bool:
-        """Say whether this run of this turn is under way or done; a redriven one is another."""
-        if _key(turn) in self._flying:
-            return True
-        found = self.run.turn(turn.session_id, turn.id)
-        return found is not None and _key(found.recorded) == _key(turn)
+    def _set_aside(self, line: BadLine) -> None:
+        """Have a line counted that cannot be played, unless the run knows it already."""
+        if line.number > self._counted:
+            self._bad.append(line)
 
 
 def _goes_on(before: Message, turn: Message) -> bool:
     """Say whether a turn's session goes on from another turn, as nothing is recorded of both."""
     return not before.trace and not turn.trace and before.session_id == turn.session_id
-
-
-def _key(turn: Message) -> tuple[str, str]:
-    return turn.session_id, turn.run
 
 
 class Performance:

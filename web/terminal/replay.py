@@ -14,23 +14,23 @@ from pydantic import ValidationError
 
 from streams.bridge.errors import BridgeError
 from streams.errors import MeshError
-from streams.masking import mask_text
 from streams.replay.comparison import TurnComparison
 from streams.replay.gate import Gate
 from streams.replay.junit import JUnit
 from streams.replay.markdown import Shown
 from streams.replay.markdown import markdown as in_markdown
 from streams.replay.request import ACTORS, ReplayRequest
-from streams.replay.summary import Summary
-from streams.replay.words import changed_in_words, leading_in_words
 from streams.settings import Settings
 from tables.baseline import accept
-from tables.runs import NoSuchRun, Run, Runs
+from tables.runs import NoSuchRun, Run, Runs, Wanted
 from web.terminal.moment import MOMENT
 from web.terminal.playing import Launch, Performance, Playing
 from web.terminal.progress import Bar
 from web.terminal.session import INTERRUPTED, emit, say
 from web.terminal.text import number, plain
+from web.terminal.verdicts import in_words, spreads, totals
+
+_FILE: Final = click.Path(dir_okay=False, path_type=Path)
 
 #: Turns that are told on the terminal; all of them are in the run.
 TOLD: Final = 10
@@ -76,24 +76,25 @@ def replay_command(launch: Launch) -> click.Command:
         default=0,
         help="1: as recorded, 2: twice as fast; else as fast as it goes.",
     )
-    @click.option("--repeat", type=click.IntRange(1, 100), default=1, help="Play each turn so often.")
+    @click.option("--repeat", type=click.IntRange(1, 100), default=1, help="Each turn so often.")
     @click.option("--against", metavar="RUN", help="Compare with an earlier replay, or `last`.")
     @click.option("--resume", metavar="RUN", help="Go on with one that was interrupted, or `last`.")
     @click.option("--fail-on", "gate", default="", help="Exit status 1 on: route,reply<0.8,…")
-    @click.option("--json", "as_json", is_flag=True, help="Changed turns as JSON lines, then totals.")
-    @click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write JUnit XML.")
-    @click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path), help="Write a summary.")
+    @click.option("--json", "as_json", is_flag=True, help="Changed turns as JSON, then totals.")
+    @click.option("--junit", type=_FILE, help="Write JUnit XML.")
+    @click.option("--markdown", type=_FILE, help="Write a summary.")
     @click.option(
         "--accept",
         "accepted",
         is_flag=False,
         flag_value="",
         metavar="[FILE]",
-        help="Make the outcome the baseline: in SOURCE, or in FILE. Without SOURCE: the last run's.",
+        help="Make the outcome the baseline, in SOURCE or FILE. Without SOURCE: the last run's.",
     )
     @click.pass_obj
     def replay(
         load_settings: Callable[[], Settings],
+        /,
         source: str | None,
         gate: str,
         resume: str | None,
@@ -149,12 +150,7 @@ def _request(runs: Runs, source: str, asked: dict[str, Any]) -> ReplayRequest:
 
 def _named(runs: Runs, name: str) -> str:
     """Return the id of a run; `last` is the newest."""
-    if name != LAST:
-        return name
-    newest = next(iter(runs.listed()), None)
-    if newest is None:
-        raise NoSuchRun("There is no replay yet.")
-    return newest.about.run
+    return runs.newest() if name == LAST else name
 
 
 def _impossible(run: str) -> ReplayRequest:
@@ -229,11 +225,11 @@ class _Judgement:
         shown = Shown()
         with ExitStack() as stack:
             cases = stack.enter_context(JUnit(junit)) if junit else None
-            for row in run.every_turn():
+            for row in run.every_turn(Wanted(changed=False)):
                 broken = gate.judge(row.comparison)
                 self.turns += bool(broken)
                 self.reasons.update(broken)
-                shown.add(row.comparison, broken, row.words)
+                shown.add(row.comparison, broken, row.said)
                 if cases is not None:
                     cases.add(row.comparison, broken)
             if cases is not None:
@@ -254,9 +250,7 @@ class _Judgement:
         ]
 
 
-def _tell(
-    run: Run, changed: _Changed, judgement: _Judgement, gate: Gate, as_json: bool
-) -> None:
+def _tell(run: Run, changed: _Changed, judgement: _Judgement, gate: Gate, as_json: bool) -> None:
     """Tell what came out: the totals, the first turns that are not the same, where the rest is."""
     summary = judgement.summary
     if as_json:
@@ -273,35 +267,23 @@ def _tell(
             }
         )
         return
-    click.echo(_totals(summary))
+    click.echo(totals(summary))
     for turn in changed.first:
-        click.echo("")
-        click.echo(f"{turn.verdict}: {plain(turn.session_id)} turn {turn.turn}")
-        lines = [turn.reason, leading_in_words(turn), *changed_in_words(turn)]
-        for line in filter(None, lines):
-            click.echo(f"  {plain(mask_text(line))}")
+        click.echo(f"\n{in_words(turn)}")
     if changed.count > len(changed.first):
         click.echo(f"\n… and {number(changed.count - len(changed.first))} more.")
-    for line in summary.first_bad_lines:
-        click.echo(f"{line.where}: {plain(line.reason)}", err=True)
+    for line in spreads(run):
+        click.echo(line)
+    for bad in summary.first_bad_lines:
+        click.echo(f"{bad.where}: {plain(bad.reason)}", err=True)
     if gate.conditions:
         verdict = "Passed" if judgement.passed else "Not passed"
         click.echo(f"\n{verdict}: {gate}")
         for reason in judgement.told():
             click.echo(f"  {plain(reason)}")
+    if summary.verdicts["not recorded"]:
+        say("\nWhat was not recorded nobody can answer: with --live ACTOR that actor asks itself.")
     say(f"\nAll of it: /replay/{run.name} of the pages, or python app.py runs show {run.name}")
-
-
-def _totals(summary: Summary) -> str:
-    parts = [f"{number(summary.turns)} turns"]
-    parts += [f"{number(n)} {verdict}" for verdict, n in summary.verdicts.items() if n]
-    if summary.bad_lines:
-        parts.append(f"{number(summary.bad_lines)} lines without a turn")
-    if summary.time_ratio is not None:
-        parts.append(f"{summary.time_ratio:.2f} times the time")
-    if summary.cost_ratio is not None:
-        parts.append(f"{summary.cost_ratio:.2f} times the cost")
-    return ", ".join(parts)
 
 
 def _accept(run: Run, file: str) -> None:

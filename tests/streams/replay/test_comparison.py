@@ -264,7 +264,7 @@ def test_another_outcome_of_a_hop_is_another_route(place: int, outcome: Any) -> 
     turn.trace[place].outcome = outcome
     comparison = compare(a_turn(), turn)
 
-    if outcome == a_turn().trace[place].outcome:
+    if outcome in ("done", "rerouted"):  # where it led is told by the hop behind it
         assert comparison.verdict == "same"
     else:
         assert comparison.verdict in ("different", "failed")

@@ -25,8 +25,10 @@ def settings(nats_url: str, prefix: str, tmp_path: Path) -> Settings:
 def run(settings: Settings) -> Run:
     """Run a command; its result has output, what went to stderr, and the exit status."""
 
-    def invoke(command: Command, *arguments: str, said: str = "") -> Result:
-        return CliRunner().invoke(command, arguments, input=said, obj=lambda: settings)
+    def invoke(
+        command: Command, *arguments: str, said: str = "", mesh: Settings = settings
+    ) -> Result:
+        return CliRunner().invoke(command, arguments, input=said, obj=lambda: mesh)
 
     return invoke
 

@@ -1,0 +1,257 @@
+"""`record`: finished turns out of the journal into a file, and back."""
+
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, get_args
+
+import click
+
+from streams.audit import Entry, append
+from streams.inspection.broker import Client
+from streams.masking import mask_text
+from streams.message import ID_PATTERN, Message
+from streams.payload import IntentName, Json
+from streams.replay.intake import Taken, take_in
+from streams.replay.lines import BadLine
+from streams.replay.recording import Header, Writer, writing
+from streams.replay.request import JOURNAL
+from streams.replay.selection import Selection
+from streams.replay.source import Source, Turns, find
+from streams.replay.versions import Versions
+from streams.reply import State
+from streams.settings import Settings
+from streams.topics import declare_topics
+from web.terminal.bar import Bar, bar
+from web.terminal.moment import MOMENT
+from web.terminal.session import emit, operator_name, say, with_broker
+from web.terminal.text import number, plain
+
+SAID: Final = 20
+"""Bad lines whose reasons are said; of further ones, how many there are."""
+
+Command = Callable[..., Any]
+
+
+def selecting(command: Command) -> Command:
+    """Give a command the options that make a `Selection`."""
+    for option in (
+        click.option("--filter", help="A JMESPath expression over the turn, true for those meant."),
+        click.option("--outcome", type=click.Choice(get_args(State)), help="Ended like this."),
+        click.option(
+            "--intent", type=click.Choice([name.value for name in IntentName]), help="About this."
+        ),
+        click.option("--session", help="Of this conversation."),
+        click.option("--until", type=MOMENT, help="Said then or before."),
+        click.option("--since", type=MOMENT, help="Said then or later: a time, or 2h, 3d (ago)."),
+    ):
+        command = option(command)
+    return command
+
+
+def selection(**given: Any) -> Selection:
+    """Return what the options of `selecting` mean; UsageError says which one is no good."""
+    try:
+        return Selection.model_validate(given)
+    except ValueError as error:
+        raise click.UsageError(_reason(error)) from None
+
+
+def _reason(error: Any) -> str:
+    found = error.errors(include_url=False, include_input=False)[0]
+    if found.get("ctx", {}).get("pattern") == ID_PATTERN:
+        return "--session: an id has letters, digits, dashes and underscores"
+    return f"--{found['loc'][0]}: {found['msg'].removeprefix('Value error, ')}"
+
+
+class Bad:
+    """What held no turn: all are counted, and of the first it is said why."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: list[BadLine] = []
+
+    def add(self, line: BadLine) -> None:
+        """Count one."""
+        self.count += 1
+        if len(self.first) < SAID:
+            self.first.append(line)
+
+    def as_json(self) -> Json:
+        """Return what a summary for machines says of them."""
+        return {"bad": self.count, "bad_lines": [asdict(line) for line in self.first]}
+
+    def tell(self, what: str) -> None:
+        """Say what is wrong with which line, or record, of the source."""
+        for line in self.first:
+            say(plain(f"{what} {line.number}: {line.reason}"))
+        if self.count > len(self.first):
+            say(f"… and {number(self.count - len(self.first))} more that could not be read")
+
+
+@click.group()
+def record() -> None:
+    """Finished turns: take them out of the journal into a file, or bring them in."""
+
+
+@record.command("export")
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
+@selecting
+@click.option("--json", "as_json", is_flag=True, help="What was done as one JSON object.")
+def export_command(
+    file: Path,
+    as_json: bool,
+    since: datetime | None,
+    until: datetime | None,
+    **which: Any,
+) -> None:
+    """Write the journal's turns to FILE, packed if it ends in .gz; `-` is stdout.
+
+    A recording holds personal data: it is audited.
+    """
+    to_stdout = str(file) == "-"
+    if to_stdout and as_json:
+        raise click.UsageError("--json and - are both about stdout: choose one.")
+    wanted = selection(since=since, until=until, **which)
+
+    async def work(client: Client, settings: Settings) -> None:
+        source = await find(JOURNAL, wanted, client, settings.prefix)
+        await _audit(client, settings, "export", _described(wanted, file))
+        turns = Turns(source, client, settings.prefix)
+        done = _Exported()
+        header = Header()
+        with _written(file, to_stdout, header) as writer, bar("turns") as progress:
+            async with aclosing(aiter(turns)) as items:
+                await done.write(items, turns, writer, progress)
+        done.tell("standard output" if to_stdout else str(file), as_json)
+
+    with_broker(work)
+
+
+@contextmanager
+def _written(file: Path, to_stdout: bool, header: Header) -> Iterator[Writer]:
+    if not to_stdout:
+        with writing(file, header) as writer:
+            yield writer
+        return
+    out = click.get_binary_stream("stdout")
+    writer = Writer(out, packed=False, header=header)
+    yield writer
+    out.flush()
+
+
+class _Exported:
+    """What was written, and what could not be."""
+
+    def __init__(self) -> None:
+        self.turns = 0
+        self.versions = Versions()
+        self.bad = Bad()
+
+    async def write(
+        self,
+        items: AsyncIterator[Message | BadLine],
+        turns: Turns,
+        writer: Writer,
+        progress: Bar,
+    ) -> None:
+        async for item in items:
+            if isinstance(item, BadLine):
+                self.bad.add(item)
+            else:
+                writer.write(item)
+                self.turns += 1
+                self.versions.add(item)
+            progress.show(turns.progress.done, turns.progress.total, self.turns)
+
+    def tell(self, where: str, as_json: bool) -> None:
+        if as_json:
+            emit(
+                {
+                    "file": where,
+                    "turns": self.turns,
+                    "code": sorted(self.versions.code),
+                    "models": sorted(self.versions.models),
+                    "prompts": [
+                        {"actor": actor, "version": version}
+                        for actor, version in sorted(self.versions.prompts)
+                    ],
+                    **self.bad.as_json(),
+                }
+            )
+            return
+        say(plain(f"{_turns(self.turns)} written to {where}."))
+        self.bad.tell("record")
+
+
+@record.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@selecting
+@click.option("--json", "as_json", is_flag=True, help="What was done as one JSON object.")
+def import_command(
+    file: Path,
+    as_json: bool,
+    since: datetime | None,
+    until: datetime | None,
+    **which: Any,
+) -> None:
+    """Bring the turns of FILE, a recording, into this mesh's journal.
+
+    A turn that is there already stays as it is. Exit status 1 if a line could not be read.
+    """
+    wanted = selection(since=since, until=until, **which)
+
+    async def work(client: Client, settings: Settings) -> None:
+        source = await find(str(file), wanted)
+        if source.kind != "recording":
+            raise click.ClickException(
+                "These are conversations that no mesh has worked on: there are no finished turns "
+                "in them. `python app.py replay` has them worked on."
+            )
+        await declare_topics(client.jetstream(), settings)  # it may be a mesh that never ran
+        await _audit(client, settings, "import", _described(wanted, file))
+        counts, bad = await _bring(client, settings, source)
+        if as_json:
+            emit({"file": str(file), **counts, **bad.as_json()})
+        else:
+            came, known = counts["new"], counts["known"]
+            there = f", {number(known)} were there already" if known else ""
+            say(f"{_turns(came)} brought in{there}.")
+            bad.tell("line")
+        sys.exit(1 if bad.count else 0)
+
+    with_broker(work)
+
+
+async def _bring(client: Client, settings: Settings, source: Source) -> tuple[dict[str, int], Bad]:
+    turns = Turns(source)
+    counts = {"new": 0, "known": 0}
+    bad = Bad()
+    with bar("turns") as progress:
+        async with aclosing(take_in(client, settings, operator_name(), turns)) as results:
+            async for each in results:
+                if isinstance(each, Taken):
+                    counts["known" if each.repeated else "new"] += 1
+                else:
+                    bad.add(each)
+                progress.show(turns.progress.done, turns.progress.total, sum(counts.values()))
+    return counts, bad
+
+
+async def _audit(client: Client, settings: Settings, action: str, detail: Json) -> None:
+    entry = Entry(operator=operator_name(), action=action, target="journal", detail=detail)
+    await append(client, settings, entry)
+
+
+def _described(wanted: Selection, file: Path) -> Json:
+    detail: Json = {"file": file.name, **wanted.model_dump(mode="json", exclude_none=True)}
+    if wanted.filter is not None:
+        detail["filter"] = mask_text(wanted.filter)
+    return detail
+
+
+def _turns(count: int) -> str:
+    return "1 turn is" if count == 1 else f"{number(count)} turns are"
