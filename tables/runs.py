@@ -24,6 +24,7 @@ from typing import Any, Final, Literal, Self
 from pydantic import BaseModel, Field, ValidationError
 
 from streams.errors import MeshError, Undecodable
+from streams.masking import mask_text
 from streams.message import Message
 from streams.payload import Json
 from streams.replay.comparison import ASPECTS, Aspect, TurnComparison, Verdict
@@ -75,6 +76,7 @@ class About(BaseModel):
     request: ReplayRequest | None = None
     mode: str = "recorded"
     live: list[str] = Field([], description="The actors that asked the outside.")
+    against: list[str] = Field([], description="The two replays that are compared, if it is that.")
     code: str = Field("", description="The version of the code that replayed.")
     settings: Json = {}
     expected: int | None = Field(None, description="How many turns there are, if that is known.")
@@ -134,7 +136,7 @@ class Wanted:
     intent: str | None = None
     session: str | None = None
     text: str | None = None
-    """Only those in whose words or replies this is, in any case."""
+    """Only those in whose words or replies this is, in any case; personal data is not found."""
 
     def where(self) -> tuple[str, list[Any]]:
         """Return the condition in SQL and its parameters."""
@@ -461,6 +463,7 @@ def _row(result: Result) -> tuple[Any, ...]:
     other = [aspect for aspect in ASPECTS if _differs(turn, aspect)]
     said = result.recorded.payload.text
     replies = turn.aspects.get("reply")
+    # Looked for is only what everybody sees: a search must not spell out what is masked.
     words = [said, *(_texts(replies.recorded, replies.replayed) if replies else [])]
     diverging = turn.diverging if turn.changed else None
     session, run, attempt = key_of(result.recorded, turn.attempt)
@@ -474,7 +477,7 @@ def _row(result: Result) -> tuple[Any, ...]:
         turn.intent,
         diverging.actor if diverging else None,
         said,
-        "\n".join(words).casefold(),
+        mask_text("\n".join(words)).casefold(),
         _packed(turn.model_dump_json().encode()),
         _packed(result.recorded.encode()),
         None if result.replayed is None else _packed(result.replayed.encode()),

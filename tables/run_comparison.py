@@ -1,0 +1,89 @@
+"""Two replays compared with each other, as a run of its own: it is looked at like any other."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Final, TypeVar
+
+from streams.message import Message
+from streams.replay.comparison import compare
+from tables.runs import About, Result, Run, Runs, key_of
+
+BATCH: Final = 20
+"""Turns that are held at once."""
+
+_T = TypeVar("_T")
+
+
+def begin(runs: Runs, first: str, second: str) -> Run:
+    """Return a new run for the comparison of two, to be filled; NoSuchRun if one is not there."""
+    one, other = runs.open(first).about(), runs.open(second).about()
+    expected = runs.open(first).summary().turns
+    return runs.create(
+        About(
+            source=f"replay {first} ({one.source}) and replay {second} ({other.source})",
+            mode="compared",
+            against=[first, second],
+            code=other.code,
+            expected=expected,
+        )
+    )
+
+
+def fill(into: Run, runs: Runs) -> None:
+    """Compare what came out of the two replays turn by turn, and end the run.
+
+    A turn that only the second has is not recorded; one that only the first has failed. Memory is
+    bounded. Whatever goes wrong interrupts the run with its reason, and is raised.
+    """
+    try:
+        one, other = (runs.open(run) for run in into.about().against)
+        for batch in _batches(_results(one, other)):
+            into.add(batch)
+        into.end()
+    except BaseException as error:
+        into.end("interrupted", str(error) or type(error).__name__)
+        raise
+
+
+def _results(one: Run, other: Run) -> Iterator[Result]:
+    last = -1
+    for result in one.results():
+        last = max(last, result.position)
+        key = key_of(result.recorded, result.comparison.attempt)
+        yield _pair(result.position, result, other.find(key))
+    for result in other.results():
+        if one.find(key_of(result.recorded, result.comparison.attempt)) is None:
+            last += 1
+            yield _pair(last, None, result)
+
+
+def _pair(position: int, first: Result | None, second: Result | None) -> Result:
+    """Return what became of a turn that at least one of two replays has."""
+    known = first or second
+    if known is None:
+        raise ValueError("a turn that neither replay has")
+    # What the first replay did not come to the end with is not known, though the turn is.
+    before = _only_words(known.recorded)
+    if first is not None and first.replayed is not None:
+        before = first.replayed
+    after = second.replayed if second is not None else None
+    reason = ""
+    if second is None:
+        reason = "the second replay does not have this turn"
+    elif after is None:
+        reason = second.comparison.reason
+    comparison = compare(before, after, attempt=known.comparison.attempt, failure=reason)
+    return Result(position, comparison, before, after)
+
+
+def _only_words(message: Message) -> Message:
+    """Return a turn of which nothing is known but what the customer said."""
+    words = message.payload.model_dump(include={"text", "email", "at", "channel", "turn"})
+    payload = type(message.payload).model_validate(words)
+    return message.model_copy(update={"payload": payload, "trace": []})
+
+
+def _batches(values: Iterable[_T]) -> Iterator[list[_T]]:
+    remaining = iter(values)
+    while batch := list(islice(remaining, BATCH)):
+        yield batch
