@@ -5,10 +5,9 @@ from collections.abc import Callable
 import click
 
 from streams.errors import MeshError
-from streams.replay.comparison import compare
-from streams.replay.summary import Summary
 from streams.settings import Settings
-from tables.runs import Run, Runs, Wanted, key_of
+from tables.run_comparison import begin, fill
+from tables.runs import Run, Runs, Wanted
 from web.terminal.session import emit
 from web.terminal.text import number, plain, size, table
 from web.terminal.verdicts import in_words, spreads, totals
@@ -21,13 +20,9 @@ def runs() -> None:
     """Look at the replays there were."""
 
 
-def _open(load_settings: Load, name: str) -> Run:
-    """Return a run; `last` is the newest."""
-    kept = Runs(load_settings().data_dir)
-    try:
-        return kept.open(kept.newest() if name == "last" else name)
-    except MeshError as error:
-        raise click.ClickException(str(error)) from None
+def _named(kept: Runs, name: str) -> str:
+    """Return the id of a run; `last` is the newest."""
+    return kept.newest() if name == "last" else name
 
 
 @runs.command("list")
@@ -63,60 +58,42 @@ def list_runs(load_settings: Load, as_json: bool) -> None:
 @click.pass_obj
 def show(load_settings: Load, run: str, everything: bool, as_json: bool) -> None:
     """Show the totals of RUN (or `last`) and the turns that are not the same."""
-    opened = _open(load_settings, run)
+    kept = Runs(load_settings().data_dir)
     try:
-        summary = opened.summary()
-        if not as_json:
-            click.echo(totals(summary))
-        for row in opened.every_turn(Wanted(changed=not everything)):
-            if as_json:
-                emit({"turn": row.comparison.model_dump(mode="json")})
-            else:
-                click.echo(f"\n{in_words(row.comparison)}")
-        if as_json:
-            emit({"run": opened.name, "summary": summary.model_dump(mode="json")})
-        else:
-            for line in spreads(opened):
-                click.echo(line)
+        _show(kept.open(_named(kept, run)), Wanted(changed=not everything), as_json)
     except MeshError as error:
         raise click.ClickException(str(error)) from None
+
+
+def _show(run: Run, wanted: Wanted, as_json: bool) -> None:
+    summary = run.summary()
+    for row in run.every_turn(wanted):
+        if as_json:
+            emit({"turn": row.comparison.model_dump(mode="json")})
+        else:
+            click.echo(f"{in_words(row.comparison)}\n")
+    if as_json:
+        emit({"run": run.name, "summary": summary.model_dump(mode="json")})
+        return
+    for line in spreads(run):
+        click.echo(line)
+    click.echo(totals(summary))
 
 
 @runs.command("compare")
 @click.argument("earlier")
 @click.argument("later")
-@click.option(
-    "--json", "as_json", is_flag=True, help="Changed turns as JSON, then totals."
-)
+@click.option("--json", "as_json", is_flag=True, help="Changed turns as JSON, then totals.")
 @click.pass_obj
 def compare_runs(load_settings: Load, earlier: str, later: str, as_json: bool) -> None:
-    """Compare the turns of LATER with what became of the same ones in EARLIER."""
-    before, after = _open(load_settings, earlier), _open(load_settings, later)
-    summary = Summary()
+    """Compare the turns of LATER with what became of them in EARLIER, and keep that as a run."""
+    kept = Runs(load_settings().data_dir)
     try:
-        for result in after.results():
-            attempt = result.comparison.attempt
-            found = before.find(key_of(result.recorded, attempt)) or before.find(
-                key_of(result.recorded)
-            )
-            known = found.replayed if found is not None else None
-            turn = compare(
-                known or result.recorded.model_copy(update={"trace": []}),
-                result.replayed,
-                attempt=attempt,
-                failure=result.comparison.reason if result.replayed is None else "",
-            )
-            summary.add(turn)
-            if turn.changed and as_json:
-                emit({"turn": turn.model_dump(mode="json")})
-            elif turn.changed:
-                click.echo(f"{in_words(turn)}\n")
+        with begin(kept, *(_named(kept, name) for name in (earlier, later))) as run:
+            fill(run, kept)
+        _show(run, Wanted(), as_json)
     except MeshError as error:
         raise click.ClickException(str(error)) from None
-    if as_json:
-        emit({"runs": [before.name, after.name], "summary": summary.model_dump(mode="json")})
-    else:
-        click.echo(totals(summary))
 
 
 @runs.command()
