@@ -39,7 +39,7 @@ def list_runs(load_settings: Load, as_json: bool) -> None:
         (
             one.about.run,
             one.about.state,
-            plain(one.about.source),
+            plain(one.about.source)[-40:],
             one.about.mode,
             number(one.summary.turns),
             number(one.summary.turns - one.summary.verdicts["same"]),
