@@ -2,15 +2,18 @@
 PYTHON ?= python3
 UV := uv==0.13.9
 BIN := .venv/bin
+IMAGE ?= actor-mesh:0.1.0
+OVERLAY ?= production
 # The benchmark has what it compares with in an environment of its own.
 BENCH := .venv-bench
 FAUST ?= ../faust
 FAUST_PYTHON ?= $(FAUST)/.venv/bin/python
 
 .PHONY: run scenarios test check format bench conformance lock clean help
+.PHONY: image compose-up compose-down k3d-up k3d-down deploy
 
 help: ## Show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 run: .venv/ready ## Start the whole system on this machine
 	@$(BIN)/python app.py run
@@ -39,10 +42,37 @@ conformance: .venv/ready ## Run Faust's own tests on the bridge, from a checkout
 
 lock: .venv/ready ## Resolve the dependencies anew
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header \
-		--no-emit-index-url --upgrade --extra dev pyproject.toml -o requirements.lock
+		--no-emit-index-url --upgrade --extra embedded --extra dev \
+		pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header \
-		--no-emit-index-url --upgrade --extra bench --constraint requirements.lock \
-		pyproject.toml -o tests/bench/requirements.lock
+		--no-emit-index-url --upgrade --extra embedded --extra bench \
+		--constraint requirements.lock pyproject.toml -o tests/bench/requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header \
+		--no-emit-index-url --upgrade --extra image --constraint requirements.lock \
+		pyproject.toml -o k8s/requirements.lock
+
+image: ## Build the container image
+	@k8s/need.sh docker
+	docker build --tag $(IMAGE) .
+
+compose-up: ## Run the whole system in containers on this machine
+	@k8s/need.sh docker
+	docker compose --file k8s/compose.yaml up --build --detach --wait
+	@echo "The mesh is up: http://127.0.0.1:6066/"
+
+compose-down: ## Stop them; their volumes stay
+	@k8s/need.sh docker
+	docker compose --file k8s/compose.yaml down
+
+k3d-up: ## Make a small cluster in containers (k3d) and run the overlay `local` on it
+	@IMAGE=$(IMAGE) k8s/k3d-up.sh
+
+k3d-down: ## Remove that cluster with all its data
+	@k8s/need.sh k3d docker
+	k3d cluster delete actor-mesh
+
+deploy: ## Apply an overlay to a cluster: CONTEXT=…, OVERLAY=production
+	@k8s/deploy.sh "$(CONTEXT)" "$(OVERLAY)"
 
 clean: ## Remove the environments and the data of `make run`
 	rm -rf .venv $(BENCH) .mesh

@@ -10,11 +10,13 @@ Masking is idempotent: what was masked once is not changed by masking it again.
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Literal, NamedTuple
 
 from streams.checksum import luhn
+
+Kind = Literal["email", "phone", "street", "city", "zip", "card", "secret"]
 
 HIDDEN: Final = "•••"
 DEPTH: Final = 64
@@ -161,6 +163,50 @@ def _mask_long(text: str) -> str:
 _mask_short = lru_cache(maxsize=8192)(_mask_long)
 
 
+class Personal(NamedTuple):
+    """A piece of personal data in a text: `text[start:end]`."""
+
+    kind: Kind
+    start: int
+    end: int
+
+
+def personal(text: str) -> Iterator[Personal]:
+    """Yield the personal data that free text shows by its form; one piece may be in another.
+
+    A street comes with its house number, its kind and, if it stands there, the unit (`Apt 4`).
+    """
+    if not _SUSPICIOUS.search(text):
+        return
+    yield from (Personal("email", *found.span()) for found in _EMAIL.finditer(text))
+    if _DIGIT.search(text) is None:
+        return
+    for found in _CARD.finditer(text):
+        if luhn(_digits(found[0])):
+            yield Personal("card", *found.span())
+    yield from (Personal("phone", *found.span(2)) for found in _PHONE_AFTER_WORD.finditer(text))
+    for found in _PHONE.finditer(text):
+        if len(_digits(found[0])) in _PHONE_DIGITS:
+            yield Personal("phone", *found.span())
+    for pattern in (_ADDRESS, _ADDRESS_IN_SMALL_LETTERS, _ADDRESS_AND_THEN_HOUSE, _UNIT_ALONE):
+        yield from (Personal("street", *found.span()) for found in pattern.finditer(text))
+    for found in _TOWN.finditer(text):
+        # Words before a kind of street are its name, not the town's.
+        town = re.split(rf"\b(?:{_STREET})\b\.? +", found[0].partition(",")[0])[-1]
+        end = found.start() + found[0].index(",")
+        yield Personal("city", end - len(town), end)
+        yield Personal("zip", found.end() - len(re.split(r"[ ,]", found[0])[-1]), found.end())
+    yield from (Personal("zip", found.end(1), found.end()) for found in _ZIP.finditer(text))
+
+
+def kind_of(name: str) -> Kind | None:
+    """Return what a field of this name holds, as far as that is personal; None if it does not say.
+
+    An identifier, for one, is nothing that a name tells.
+    """
+    return _KINDS.get(_rule(name) or mask_text)
+
+
 def mask(value: Any) -> Any:
     """Return a JSON value with all personal data in it masked; the value itself is not changed.
 
@@ -286,6 +332,15 @@ _FIELDS: Final[dict[str, Callable[[str], str]]] = {
     for name in names.split()
 }  # fmt: skip
 _BY_NAME: Final = frozenset(_FIELDS.values())
+_KINDS: Final[dict[Callable[[str], str], Kind]] = {
+    _email_field: "email",
+    _phone_field: "phone",
+    _street_field: "street",
+    _city_field: "city",
+    _zip_field: "zip",
+    _card_field: "card",
+    _hidden_field: "secret",
+}
 _WHOSE: Final = re.compile(
     r"^(?:customer|contact|billing|shipping|delivery|new|old|user|home|work)_"
 )

@@ -1,20 +1,20 @@
 """`record`: finished turns out of the journal into a file, and back."""
 
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import aclosing, closing, contextmanager
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 import click
 
 from streams.audit import Entry, append
 from streams.inspection.broker import Client
 from streams.masking import mask_text
-from streams.message import ID_PATTERN, Message
-from streams.payload import IntentName, Json
+from streams.message import Message
+from streams.payload import Json
+from streams.replay.anonymous import Anonymous
 from streams.replay.intake import Taken, take_in
 from streams.replay.lines import BadLine
 from streams.replay.recording import Header, Writer, writing
@@ -22,49 +22,15 @@ from streams.replay.request import JOURNAL
 from streams.replay.selection import Selection
 from streams.replay.source import Source, Turns, find
 from streams.replay.versions import Versions
-from streams.reply import State
 from streams.settings import Settings
 from streams.topics import declare_topics
-from web.terminal.bar import Bar, bar
-from web.terminal.moment import MOMENT
+from web.terminal.bar import bar
+from web.terminal.selecting import selecting, selection
 from web.terminal.session import emit, operator_name, say, with_broker
 from web.terminal.text import number, plain
 
 SAID: Final = 20
 """Bad lines whose reasons are said; of further ones, how many there are."""
-
-Command = Callable[..., Any]
-
-
-def selecting(command: Command) -> Command:
-    """Give a command the options that make a `Selection`."""
-    for option in (
-        click.option("--filter", help="A JMESPath expression over the turn, true for those meant."),
-        click.option("--outcome", type=click.Choice(get_args(State)), help="Ended like this."),
-        click.option(
-            "--intent", type=click.Choice([name.value for name in IntentName]), help="About this."
-        ),
-        click.option("--session", help="Of this conversation."),
-        click.option("--until", type=MOMENT, help="Said then or before."),
-        click.option("--since", type=MOMENT, help="Said then or later: a time, or 2h, 3d (ago)."),
-    ):
-        command = option(command)
-    return command
-
-
-def selection(**given: Any) -> Selection:
-    """Return what the options of `selecting` mean; UsageError says which one is no good."""
-    try:
-        return Selection.model_validate(given)
-    except ValueError as error:
-        raise click.UsageError(_reason(error)) from None
-
-
-def _reason(error: Any) -> str:
-    found = error.errors(include_url=False, include_input=False)[0]
-    if found.get("ctx", {}).get("pattern") == ID_PATTERN:
-        return "--session: an id has letters, digits, dashes and underscores"
-    return f"--{found['loc'][0]}: {found['msg'].removeprefix('Value error, ')}"
 
 
 class Bad:
@@ -100,32 +66,35 @@ def record() -> None:
 @record.command("export")
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
 @selecting
+@click.option("--anonymous", is_flag=True, help="Exchange personal data, the same for the same.")
 @click.option("--json", "as_json", is_flag=True, help="What was done as one JSON object.")
-def export_command(
-    file: Path,
-    as_json: bool,
-    since: datetime | None,
-    until: datetime | None,
-    **which: Any,
-) -> None:
+def export_command(file: Path, anonymous: bool, as_json: bool, **which: Any) -> None:
     """Write the journal's turns to FILE, packed if it ends in .gz; `-` is stdout.
 
-    A recording holds personal data: it is audited.
+    Whoever takes personal data out is written down. Without it (--anonymous) the turns are read
+    twice; what only the sense of a sentence gives away stays: look before you share.
     """
     to_stdout = str(file) == "-"
     if to_stdout and as_json:
         raise click.UsageError("--json and - are both about stdout: choose one.")
-    wanted = selection(since=since, until=until, **which)
+    wanted = selection(**which)
 
     async def work(client: Client, settings: Settings) -> None:
         source = await find(JOURNAL, wanted, client, settings.prefix)
-        await _audit(client, settings, "export", _described(wanted, file))
-        turns = Turns(source, client, settings.prefix)
+        detail = {"anonymous": anonymous, **_described(wanted, file)}
+        await _audit(client, settings, "export", detail)
+
+        def turns() -> Turns:
+            return Turns(source, client, settings.prefix)
+
         done = _Exported()
-        header = Header()
-        with _written(file, to_stdout, header) as writer, bar("turns") as progress:
-            async with aclosing(aiter(turns)) as items:
-                await done.write(items, turns, writer, progress)
+        with _written(file, to_stdout, Header(anonymous=anonymous)) as writer:
+            if anonymous:
+                with closing(Anonymous()) as changing:
+                    await _learn(changing, turns())
+                    await done.write(turns(), writer, changing.changed)
+            else:
+                await done.write(turns(), writer, lambda turn: turn)
         done.tell("standard output" if to_stdout else str(file), as_json)
 
     with_broker(work)
@@ -143,6 +112,17 @@ def _written(file: Path, to_stdout: bool, header: Header) -> Iterator[Writer]:
     out.flush()
 
 
+async def _learn(changing: Anonymous, turns: Turns) -> None:
+    learned = 0
+    with bar("turns looked through") as progress:
+        async with aclosing(aiter(turns)) as items:
+            async for item in items:
+                if isinstance(item, Message):
+                    changing.learn(item)
+                    learned += 1
+                progress.show(turns.progress.done, turns.progress.total, learned)
+
+
 class _Exported:
     """What was written, and what could not be."""
 
@@ -152,20 +132,18 @@ class _Exported:
         self.bad = Bad()
 
     async def write(
-        self,
-        items: AsyncIterator[Message | BadLine],
-        turns: Turns,
-        writer: Writer,
-        progress: Bar,
+        self, turns: Turns, writer: Writer, changed: Callable[[Message], Message]
     ) -> None:
-        async for item in items:
-            if isinstance(item, BadLine):
-                self.bad.add(item)
-            else:
-                writer.write(item)
-                self.turns += 1
-                self.versions.add(item)
-            progress.show(turns.progress.done, turns.progress.total, self.turns)
+        with bar("turns") as progress:
+            async with aclosing(aiter(turns)) as items:
+                async for item in items:
+                    if isinstance(item, BadLine):
+                        self.bad.add(item)
+                    else:
+                        writer.write(changed(item))
+                        self.turns += 1
+                        self.versions.add(item)
+                    progress.show(turns.progress.done, turns.progress.total, self.turns)
 
     def tell(self, where: str, as_json: bool) -> None:
         if as_json:
@@ -191,18 +169,12 @@ class _Exported:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @selecting
 @click.option("--json", "as_json", is_flag=True, help="What was done as one JSON object.")
-def import_command(
-    file: Path,
-    as_json: bool,
-    since: datetime | None,
-    until: datetime | None,
-    **which: Any,
-) -> None:
+def import_command(file: Path, as_json: bool, **which: Any) -> None:
     """Bring the turns of FILE, a recording, into this mesh's journal.
 
     A turn that is there already stays as it is. Exit status 1 if a line could not be read.
     """
-    wanted = selection(since=since, until=until, **which)
+    wanted = selection(**which)
 
     async def work(client: Client, settings: Settings) -> None:
         source = await find(str(file), wanted)

@@ -51,8 +51,10 @@ def other(settings: Settings, prepare: Prepare) -> Settings:
     return other
 
 
-def read(path: Path) -> list[object]:
-    return list(turns(Lines(path)))
+def read(path: Path) -> list[Message]:
+    found = list(turns(Lines(path)))
+    assert all(isinstance(turn, Message) for turn in found)
+    return [turn for turn in found if isinstance(turn, Message)]
 
 
 def audited(prepare: Prepare, settings: Settings) -> list[Entry]:
@@ -108,7 +110,23 @@ def test_the_journal_is_written_to_a_file(
     assert result.stderr == f"4 turns are written to {path}.\n"
     assert read(path) == TURNS
     (entry,) = audited(prepare, settings)
-    assert (entry.action, entry.target, entry.detail) == ("export", "journal", {"file": name})
+    assert (entry.action, entry.target) == ("export", "journal")
+    assert entry.detail == {"file": name, "anonymous": False}
+
+
+def test_an_anonymous_recording_holds_nobodys_data_and_says_so(
+    run: Run, tmp_path: Path, prepare: Prepare, settings: Settings
+) -> None:
+    path = tmp_path / "r.jsonl"
+    result = run(record, "export", "--anonymous", str(path))
+    assert (result.exit_code, "4 turns" in result.stderr) == (0, True)
+    text = path.read_text()
+    assert "ann@" not in text
+    assert json.loads(text.splitlines()[0])["anonymous"] is True
+    emails = {turn.payload.email for turn in read(path)}
+    assert len(emails) == 1
+    (entry,) = audited(prepare, settings)
+    assert entry.detail["anonymous"] is True
 
 
 def test_what_is_exported_can_be_chosen_and_goes_to_stdout(

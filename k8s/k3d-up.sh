@@ -1,0 +1,18 @@
+#!/bin/sh
+# A cluster in containers on this machine, with the overlay `local`: `make k3d-up`.
+set -eu
+cd "$(dirname "$0")/.."
+
+k8s/need.sh docker k3d kubectl openssl
+image=${IMAGE:?}
+cluster=actor-mesh
+
+k3d cluster get "$cluster" >/dev/null 2>&1 ||
+    k3d cluster create "$cluster" --port "127.0.0.1:8080:80@loadbalancer" --wait
+docker build --tag "$image" .
+k3d image import "$image" --cluster "$cluster"
+kubectl --context "k3d-$cluster" apply --filename k8s/base/namespace.yaml
+kubectl --context "k3d-$cluster" --namespace actor-mesh get secret mesh-web >/dev/null 2>&1 ||
+    k8s/secrets.sh local | kubectl --context "k3d-$cluster" apply --filename -
+k8s/deploy.sh "k3d-$cluster" local
+echo "The mesh is up: http://127.0.0.1:8080/"
