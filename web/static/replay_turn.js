@@ -19,6 +19,7 @@ const here = `/api/replay/${run}/turns/${position}`;
 let turn = null;
 let route = null;
 let edited = null; // the place of the hop that is edited
+let opened = null; // the hops that are looked at: first the one that leads
 
 // ---- what came out ----
 
@@ -116,10 +117,12 @@ function side(hop) {
   );
 }
 
+const leads = (hop) => turn.diverging?.recorded === hop.recorded && turn.diverging?.replayed === hop.replayed;
+
 function pair(hop, index) {
   const was = hop.recorded === null ? null : turn.was[hop.recorded];
   const now = hop.replayed === null ? null : turn.now[hop.replayed];
-  const first = turn.diverging && turn.diverging.recorded === hop.recorded && turn.diverging.replayed === hop.replayed;
+  const first = leads(hop);
   const button = element(
     "button",
     { type: "button", class: "pair", "aria-expanded": "false", "aria-controls": `hop-${index}` },
@@ -132,9 +135,11 @@ function pair(hop, index) {
     button.setAttribute("aria-expanded", String(shown));
     if (shown && !detail.childElementCount) detail.append(...details(hop, was, now).filter(Boolean));
     detail.hidden = !shown;
+    if (shown) opened.add(index);
+    else opened.delete(index);
   };
   button.addEventListener("click", () => open(detail.hidden));
-  if (first) open(true);
+  if (opened.has(index)) open(true);
   return element(
     "li",
     { "data-verdict": hop.verdict.replaceAll(" ", "-"), ...(first ? { class: "first" } : {}) },
@@ -275,6 +280,7 @@ async function load() {
   replies();
   aspects();
   attempts();
+  opened ??= new Set([turn.hops.findIndex(leads)]);
   byId("hops").replaceChildren(...turn.hops.map(pair));
   byId("turn").hidden = false;
   await onward();

@@ -32,7 +32,20 @@ export function difference(before, after) {
     } else if (j >= now.length || (i < old.length && lengths[i + 1][j] >= lengths[i][j + 1])) put(0, "gone", old[i++]);
     else put(1, "new", now[j++]);
   }
-  return sides;
+  return sides.map(joined);
+}
+
+/** Join what only blanks stand between: a phrase is read as one change. */
+function joined(stretches) {
+  const made = [];
+  stretches.forEach(([kind, text], place) => {
+    const last = made.at(-1);
+    const next = stretches[place + 1];
+    if (kind === "same" && !text.trim() && last && next) last[1] += text;
+    else if (last?.[0] === kind) last[1] += text;
+    else made.push([kind, text]);
+  });
+  return made;
 }
 
 /** Return the stretches of one side as elements, what only it has marked. */
