@@ -8,11 +8,13 @@ from streams.errors import ModelUnavailable
 from streams.settings import Settings
 
 CHECK: Final = "model"
+LOAD_SECONDS: Final = 30  # a worker has loaded litellm before its first question, we have not
 
 
 async def check_model(settings: Settings) -> Finding:
     """Ask the model one short question, as actors ask theirs."""
-    model = Model(settings)
+    patient = settings.llm_timeout + LOAD_SECONDS
+    model = Model(settings.model_copy(update={"llm_timeout": patient}))
     try:
         await model.complete(
             system="You are being tested. Answer with the one word: yes.",

@@ -193,6 +193,7 @@ def test_the_doctor_names_what_a_login_lacks(place: Place) -> None:
         one for one in map(json.loads, told.stdout.splitlines()) if one["check"] == "rights"
     )
     named = set(re.findall(r"publish ([^,]+)", lacking["text"]))
+    assert lacking["verdict"] == "failed", lacking
     assert named == {
         "$KV.mesh-groups.>",
         "_BRIDGE.mesh-groups.>",
