@@ -90,7 +90,7 @@ class Anonymous:
             "CREATE TABLE known (session TEXT, kind TEXT, text TEXT,"
             " PRIMARY KEY (session, kind, text)) WITHOUT ROWID"
         )
-        self._change = lru_cache(maxsize=256)(self._make_change)
+        self._change = lru_cache(maxsize=64)(self._make_change)
 
     def close(self) -> None:
         """Forget what was learned."""
@@ -146,8 +146,13 @@ def _pieces(value: Any, field: str) -> Iterator[Piece]:
         elif (kind := kind_of(field)) is not None:
             yield kind, value
         else:
-            yield from ((kind, value[start:end]) for kind, start, end in personal(value))
-            yield from (("name", found[1]) for found in _INTRODUCED.finditer(value))
+            yield from _in_text(value)
+
+
+@lru_cache(maxsize=4096)  # a conversation says most things several times
+def _in_text(text: str) -> tuple[Piece, ...]:
+    shown = [(kind, text[start:end]) for kind, start, end in personal(text)]
+    return *shown, *(("name", found[1]) for found in _INTRODUCED.finditer(text))
 
 
 def _meant(name: str, fields: Json) -> str:
@@ -193,6 +198,8 @@ class _Change:
         ordered = sorted(patterns, key=lambda each: (-len(each), each))
         self._kinds = [patterns[each] for each in ordered]
         self._known = re.compile("|".join(f"({each})" for each in ordered)) if ordered else None
+        # A turn says most things several times: as told by the shop, as added, in the payload.
+        self._text = lru_cache(maxsize=2048)(self._changed_text)
 
     def value(self, value: Any, field: str) -> Any:
         """Return a JSON value that holds no personal data any more."""
@@ -213,7 +220,7 @@ class _Change:
             return int(self._text(str(value), field))
         return value
 
-    def _text(self, text: str, field: str) -> str:
+    def _changed_text(self, text: str, field: str) -> str:
         kind: str | None = "name" if _NAMES.fullmatch(field) else kind_of(field)
         if kind is None:
             kind = self._whole.get(text)
