@@ -7,6 +7,7 @@ import logging.config
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -32,10 +33,13 @@ from agents.llm import Model, uses_mock
 from agents.shop import Shop
 from mocks import laptop, outside, scenarios
 from mocks.laptop import Say
-from mocks.servers import Server, ServerError
+from mocks.servers import Server, ServerError, free_port
 from streams import logs, probes, scrape
+from streams.errors import MeshError
 from streams.gateway import Gateway
 from streams.mailbox import Mesh
+from streams.replay.namespace import new_prefix
+from streams.replay.request import ReplayRequest
 from streams.setting_files import UnreadableSetting
 from streams.settings import Settings
 from streams.topics import TopicDeclaration
@@ -48,8 +52,11 @@ from web.terminal.audit import audit_command
 from web.terminal.browse import browse, tail
 from web.terminal.conversation import conversation as conversation_command
 from web.terminal.dead_letters import deadletters
+from web.terminal.playing import ReplayMesh
 from web.terminal.publish import publish_command
 from web.terminal.record import record
+from web.terminal.replay import replay_command
+from web.terminal.runs import runs
 from web.terminal.topics import topics
 
 BANNER = """
@@ -101,13 +108,14 @@ class Reporting(Service):
 class Outside(Service):
     """The connections that all actors share: to the model, the shop and the cache."""
 
-    def __init__(self, model: Model, shop: Shop, cache: Cache) -> None:
+    def __init__(self, model: Model, shop: Shop, cache: Cache, *, load_early: bool) -> None:
         super().__init__()
-        self.model, self.shop, self.cache = model, shop, cache
+        self.model, self.shop, self.cache, self.load_early = model, shop, cache, load_early
 
     async def on_start(self) -> None:
         """Open what has to be open before the first message."""
-        await self.model.start()
+        if self.load_early:
+            await self.model.start()
         await self.shop.start()
 
     async def on_stop(self) -> None:
@@ -140,9 +148,9 @@ def create_app(settings: Settings) -> MeshApp:
     app.rooms = (
         Reporting(mesh),
         TopicDeclaration(settings),
-        Outside(model, shop, cache),
+        Outside(model, shop, cache, load_early=not settings.replaying),
         mesh.presence,
-        HistoryProjection(settings),
+        *(() if settings.replaying else (HistoryProjection(settings),)),
     )
     conversation.setup(mesh, sessions)
     sentiment_analyzer.setup(mesh)
@@ -198,6 +206,12 @@ def mock_ports(settings: Settings) -> dict[str, int]:
     return ports | ({"llm": settings.llm_port} if uses_mock(settings) else {})
 
 
+def every_mock(settings: Settings) -> dict[str, int]:
+    """Return name and port of every mock, needed or not."""
+    names = ("customers", "orders", "tracking", "llm")
+    return {name: getattr(settings, f"{name}_port") for name in names}
+
+
 @click.group()
 @click.pass_context
 def cli(context: click.Context) -> None:
@@ -213,6 +227,59 @@ cli.add_command(deadletters)
 cli.add_command(audit_command)
 cli.add_command(publish_command)
 cli.add_command(record)
+
+
+@contextlib.contextmanager
+def replay_mesh(folder: Path, request: ReplayRequest) -> Iterator[ReplayMesh]:
+    """Run a mesh for one replay, of today's code, in a namespace of its own; all is gone after.
+
+    It shares the broker that is configured or runs here, else it has one. Actors that ask the
+    outside find a fresh mock shop, unless the request names the configured one. ServerError.
+    """
+    here = load_settings()
+    embedded = not Settings().broker_url and not laptop.addresses(here.data_dir)
+    ports = {name: free_port() for name in every_mock(here)}
+    values: dict[str, Any] = {
+        "data_dir": folder,
+        "prefix": new_prefix(),
+        "replaying": True,
+        "replicas": 1,
+        "retry_delay": 0.0,
+        "store": "memory://",
+        "otel_endpoint": "",
+        "redis_url": here.redis_url,
+        "broker_url": here.broker_url,
+    }
+    if request.shop == "mock":
+        shop = {name: port for name, port in ports.items() if name != "llm"}
+        values |= {f"{name}_url": f"http://127.0.0.1:{port}" for name, port in shop.items()}
+    values |= {f"{name}_port": port for name, port in ports.items()}
+    # An empty variable would let a line in `.env` count, which is meant for the real mesh.
+    environment = {f"MESH_{name.upper()}": str(v) for name, v in values.items() if v != ""}
+    if embedded:
+        del environment["MESH_BROKER_URL"]  # it is known only once it runs
+    tasks = []
+    if request.asking():
+        answers = tuple(f"http://127.0.0.1:{port}/health" for port in ports.values())
+        tasks.append(laptop.Task("mocks", answers, environment, ("--all",)))
+    for _ in range(request.workers):
+        port = free_port()
+        own = {**environment, "MESH_WORKER_PORT": str(port), "MESH_WEB_HOST": "127.0.0.1"}
+        tasks.append(laptop.Task("worker", (f"http://127.0.0.1:{port}/",), own))
+    try:
+        with laptop.system(
+            folder, nats=embedded, redis=False, ports=(), tasks=tasks, say=lambda _: None
+        ) as processes:
+            if embedded:
+                values["broker_url"] = laptop.addresses(folder)["nats"]
+            mesh = here.model_copy(update=values)
+            yield ReplayMesh(mesh, lambda: laptop.check(processes), shared=not embedded)
+    except ServerError as error:
+        raise MeshError(str(error)) from error
+
+
+cli.add_command(replay_command(replay_mesh))
+cli.add_command(runs)
 
 
 @cli.command()
@@ -270,7 +337,8 @@ def web_command() -> None:
 
 
 @cli.command()
-def mocks() -> None:
+@click.option("--all", "all_of_them", is_flag=True, help="Also those that the settings replace.")
+def mocks(all_of_them: bool) -> None:
     """Run the mock shop and the model mock, those of them that the settings do not replace."""
     settings = load_settings()
     apps = outside.create_apps(
@@ -283,7 +351,8 @@ def mocks() -> None:
         llm_failure_rate=settings.mock_llm_failure_rate,
         llm_api_key=settings.llm_api_key.get_secret_value() or None,
     )
-    served = {port: apps[name] for name, port in mock_ports(settings).items()}
+    ports = every_mock(settings) if all_of_them else mock_ports(settings)
+    served = {port: apps[name] for name, port in ports.items()}
     logging_config = logs.configuration(settings, "mocks")
     _until_signalled(logging_config, lambda stop: _serve(served, settings.mock_host, stop))
 

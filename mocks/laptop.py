@@ -34,6 +34,7 @@ class Task:
     command: str
     ready_urls: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
+    arguments: tuple[str, ...] = ()
 
 
 class Part(Server):
@@ -53,7 +54,7 @@ class Part(Server):
     def command(self) -> list[str]:
         """Return the command line: this interpreter, our `app.py`, the task's command."""
         app = Path(__file__).resolve().parent.parent / "app.py"
-        return [sys.executable, str(app), self.task.command]
+        return [sys.executable, str(app), self.task.command, *self.task.arguments]
 
     def environment(self) -> dict[str, str]:
         """Return our environment with the settings that all parts share, and the task's own."""
@@ -176,6 +177,14 @@ def wait_until_ready(parts: list[Part], say: Say) -> None:
             said = time.monotonic()
             say(f"  waiting for {', '.join(part.name for part in waiting)} …")
         time.sleep(0.1)
+
+
+def check(processes: Iterable[Server]) -> None:
+    """Raise ServerError, with its last words, if one of the processes is not there any more."""
+    for process in processes:
+        if not process.running:
+            tail = process.log.read_text(errors="replace")[-2000:]
+            raise ServerError(f"{process.name} ended by itself:\n{tail}")
 
 
 def watch(processes: list[Server], say: Say) -> None:

@@ -107,6 +107,11 @@ class Settings(BaseSettings):
         0, ge=0, description="Gigabytes past which the journal's oldest turns go; 0: no limit."
     )
 
+    replaying: bool = Field(
+        False,
+        description="For the workers that a replay starts: no history, no model loaded early.",
+    )
+
     # The model
     llm_model: str = Field(
         "hosted_vllm/mesh-mock", description="The model's name, as litellm takes it."

@@ -1,9 +1,10 @@
 """Two replays compared with each other, as a run of its own: it is looked at like any other."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Final, TypeVar
 
+from streams.errors import MeshError
 from streams.message import Message
 from streams.replay.comparison import compare
 from tables.runs import About, Result, Run, Runs, key_of
@@ -29,15 +30,22 @@ def begin(runs: Runs, first: str, second: str) -> Run:
     )
 
 
-def fill(into: Run, runs: Runs) -> None:
+class Stopped(MeshError):
+    """The comparison was told to stop."""
+
+
+def fill(into: Run, runs: Runs, stop: Callable[[], bool] = lambda: False) -> None:
     """Compare what came out of the two replays turn by turn, and end the run.
 
     A turn that only the second has is not recorded; one that only the first has failed. Memory is
-    bounded. Whatever goes wrong interrupts the run with its reason, and is raised.
+    bounded. Whatever goes wrong interrupts the run with its reason, and is raised; so does `stop`,
+    which is asked now and then, as Stopped.
     """
     try:
         one, other = (runs.open(run) for run in into.about().against)
         for batch in _batches(_results(one, other)):
+            if stop():
+                raise Stopped("The process was stopped.")
             into.add(batch)
         into.end()
     except BaseException as error:

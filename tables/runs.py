@@ -14,7 +14,7 @@ import secrets
 import sqlite3
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,6 +30,7 @@ from streams.payload import Json
 from streams.replay.comparison import ASPECTS, Aspect, TurnComparison, Verdict
 from streams.replay.lines import BadLine
 from streams.replay.request import ReplayRequest
+from streams.replay.source import Source
 from streams.replay.summary import Summary
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class About(BaseModel):
 
     run: str = ""
     source: str = Field(description="Where the turns come from, in words.")
+    origin: Source | None = Field(None, description="The same, to be opened once more.")
     request: ReplayRequest | None = None
     mode: str = "recorded"
     live: list[str] = Field([], description="The actors that asked the outside.")
@@ -210,6 +212,13 @@ class Runs:
                 found.append(Run(path).listed())
         return found
 
+    def newest(self) -> str:
+        """Return the id of the newest run; NoSuchRun if there is none."""
+        for path in sorted(self.folder.glob("*.sqlite"), reverse=True):
+            if _RUN_ID.fullmatch(path.stem):
+                return path.stem
+        raise NoSuchRun("There is no replay yet.")
+
     def delete(self, run: str) -> None:
         """Delete a run; RunIsWritten while it is under way."""
         path = self._path(run)
@@ -290,11 +299,6 @@ class Run:
             os.close(self._held)
             self._held = None
 
-    def done(self, keys: Sequence[Key]) -> set[Key]:
-        """Return which of these are there already."""
-        with self._reading() as db:
-            return {key for key in keys if db.execute(f"SELECT 1 {_BY_KEY}", key).fetchone()}
-
     # Read by many
 
     def about(self) -> About:
@@ -361,6 +365,19 @@ class Run:
         with self._reading() as db:
             row = db.execute(f"SELECT * {_BY_KEY}", key).fetchone()
             return None if row is None else _result(row)
+
+    def position(self, key: Key) -> int | None:
+        """Return where an attempt at a turn stands, None if it is not there yet."""
+        with self._reading() as db:
+            found = db.execute(f"SELECT position {_BY_KEY}", key).fetchone()
+            return None if found is None else int(found["position"])
+
+    def every_turn(self, wanted: Wanted) -> Iterator[Row]:
+        """Yield all wanted turns in their order, read page by page."""
+        after = (-1, 0)
+        while page := self.turns(wanted, after):
+            yield from page
+            after = (page[-1].position, page[-1].comparison.attempt)
 
     def attempts(self, position: int) -> list[Result]:
         """Return all attempts at one turn."""

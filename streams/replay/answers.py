@@ -9,9 +9,7 @@ from pydantic_core import to_jsonable_python
 from streams.errors import MeshError, ModelUnavailable, ShopUnavailable
 from streams.message import Exchange, Message, RecordedHop, Replay
 from streams.payload import Json
-
-#: Stands for all actors among those that ask the outside themselves.
-EVERYBODY: Final = "*"
+from streams.replay.request import EVERYBODY
 
 _KNOWN_FAILURES: Final[dict[str, type[MeshError]]] = {
     kind.__name__: kind for kind in (ModelUnavailable, ShopUnavailable)

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,6 +26,7 @@ from streams.slip import RESPONSE_AGGREGATOR
 from streams.topics import DEAD_LETTERS, declare_topics
 
 PUT_AGAIN: Final = 0.5  # seconds
+CHECK_EVERY: Final = 1.0  # seconds
 TRIM_EVERY: Final = 5.0  # seconds
 #: Records that a topic keeps of each turn in flight: no turn comes through a mailbox more often.
 KEPT_PER_TURN: Final = 20
@@ -84,7 +85,15 @@ class Player:
     The workers are somebody else's to start. Memory is bounded by what is in flight.
     """
 
-    def __init__(self, client: Client, settings: Settings, manner: Manner) -> None:
+    def __init__(
+        self,
+        client: Client,
+        settings: Settings,
+        manner: Manner,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Play as `manner` says; `check` is called every second and raises once all is in vain."""
+        self._check = check
         self._client = client
         self._settings = settings
         self._manner = manner
@@ -101,14 +110,16 @@ class Player:
         await self._client.flush()
         collecting = asyncio.create_task(self._collect(), name="collect replayed turns")
         trimming = asyncio.create_task(self._trim(), name="trim the replay's streams")
+        checking = asyncio.create_task(self._keep_checking(), name="check on the replay's mesh")
         feeding = asyncio.create_task(self._feed(turns, played), name="feed the replay")
+        tasks = (feeding, collecting, checking, trimming)
         try:
-            while (one := await self._next(played, feeding, collecting)) is not None:
+            while (one := await self._next(played, *tasks)) is not None:
                 yield one
         finally:
-            for task in (feeding, collecting, trimming):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(feeding, collecting, trimming, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             with suppress(Exception):  # the connection may be gone, and the namespace soon is
                 await letters.unsubscribe()
 
@@ -220,6 +231,11 @@ class Player:
             message = Message.decode(record.value or b"")
             reason = headers.get(REASON, b"").decode(errors="replace")
             self._end(message, f"it ended among the dead letters: {reason}")
+
+    async def _keep_checking(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_EVERY)
+            self._check()
 
     async def _trim(self) -> None:
         """Keep the namespace small, however long the replay: what is done is of no more use."""

@@ -6,10 +6,12 @@ from typing import Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from streams.message import Id
-from streams.payload import SLOTS, IntentName, Json, Payload
-from streams.reply import State
+from streams.payload import SLOTS, Json, Payload
+from streams.replay.selection import Selection
 from streams.topics import MAILBOXES, actor_name
 
+EVERYBODY: Final = "*"
+"""Stands for all actors among those that ask the outside themselves."""
 JOURNAL: Final = "journal"
 """The source that is the running mesh's own journal."""
 
@@ -56,7 +58,7 @@ class WhatIf(BaseModel):
         return steps
 
 
-class ReplayRequest(BaseModel):
+class ReplayRequest(Selection):
     """Which turns are replayed, and who answers their questions."""
 
     model_config = ConfigDict(extra="forbid")
@@ -64,19 +66,26 @@ class ReplayRequest(BaseModel):
     source: str = Field(
         JOURNAL, min_length=1, description="A file's path, or `journal`: the running mesh's own."
     )
-    since: datetime | None = None
-    until: datetime | None = None
-    session: Id | None = Field(None, description="Only this conversation.")
-    intent: IntentName | None = None
-    outcome: State | None = None
-    filter: str | None = Field(None, max_length=500, description="A JMESPath expression.")
     mode: Literal["recorded", "live"] = "recorded"
     live: list[str] = Field(
         [], description="In `recorded` mode: the actors that ask the outside all the same."
     )
+    shop: Literal["mock", "configured"] = Field(
+        "mock",
+        description="Which shop live actors ask: a fresh mock, or, with all that follows from it, "
+        "the one in the settings.",
+    )
+    speed: float = Field(0, ge=0, description="Times as fast as recorded; 0: as fast as it goes.")
+    against: str | None = Field(
+        None, description="An earlier replay to compare with, in the place of the recording."
+    )
     workers: int = Field(1, ge=1, le=WORKERS_MOST)
     repeat: int = Field(1, ge=1, le=100, description="How often each turn is replayed.")
     what_if: WhatIf | None = None
+
+    def asking(self) -> tuple[str, ...]:
+        """Return the actors that ask the outside; `*` is all of them."""
+        return (EVERYBODY,) if self.mode == "live" else tuple(self.live)
 
     @field_validator("live")
     @classmethod

@@ -41,6 +41,7 @@ class Summary(BaseModel):
         {}, description="Of the turns that are not the same, whose hop was the first that is not."
     )
     bad_lines: int = 0
+    last_bad_line: int = Field(0, description="Its number; a run that goes on knows those before.")
     first_bad_lines: list[Told] = []
     first_failures: list[Told] = []
     recorded: Spent = Field(Spent(), description="Of the turns that both sides know it of.")
@@ -82,6 +83,7 @@ class Summary(BaseModel):
     def add_bad(self, line: BadLine) -> None:
         """Count a line that could not be replayed."""
         self.bad_lines += 1
+        self.last_bad_line = max(self.last_bad_line, line.number)
         if len(self.first_bad_lines) < FIRST:
             self.first_bad_lines.append(Told(where=f"line {line.number}", reason=line.reason))
 

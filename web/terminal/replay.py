@@ -1,0 +1,292 @@
+"""`replay`: recorded conversations against today's code, as a gate for CI or to look at."""
+
+import asyncio
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from pydantic import ValidationError
+
+from streams.bridge.errors import BridgeError
+from streams.errors import MeshError
+from streams.replay.comparison import TurnComparison
+from streams.replay.gate import Gate
+from streams.replay.junit import JUnit
+from streams.replay.markdown import Shown
+from streams.replay.markdown import markdown as in_markdown
+from streams.replay.request import ACTORS, ReplayRequest
+from streams.settings import Settings
+from tables.baseline import accept
+from tables.runs import NoSuchRun, Run, Runs, Wanted
+from web.terminal.moment import MOMENT
+from web.terminal.playing import Launch, Performance, Playing
+from web.terminal.progress import Bar
+from web.terminal.session import INTERRUPTED, emit, say
+from web.terminal.text import number, plain
+from web.terminal.verdicts import in_words, spreads, totals
+
+_FILE: Final = click.Path(dir_okay=False, path_type=Path)
+
+#: Turns that are told on the terminal; all of them are in the run.
+TOLD: Final = 10
+LAST: Final = "last"
+
+
+def replay_command(launch: Launch) -> click.Command:
+    """Return the command; `launch` runs the mesh that replays."""
+
+    @click.command("replay")
+    @click.argument("source", required=False)
+    @click.option("--since", type=MOMENT, help="Turns said since then (2h, 2026-03-01T10:00).")
+    @click.option("--until", type=MOMENT, help="Turns said until then.")
+    @click.option("--session", help="Only this conversation.")
+    @click.option("--intent", help="Only turns with this intent.")
+    @click.option("--outcome", help="Only turns that ended so: answered, escalated, failed, …")
+    @click.option("--filter", help="Only turns for which this JMESPath is true.")
+    @click.option(
+        "--mode",
+        type=click.Choice(["recorded", "live"]),
+        default="recorded",
+        show_default=True,
+        help="Who answers the actors' questions: the recording, or the outside.",
+    )
+    @click.option(
+        "--live",
+        multiple=True,
+        type=click.Choice(ACTORS),
+        metavar="ACTOR",
+        help="This actor asks the outside all the same; may be repeated.",
+    )
+    @click.option(
+        "--shop",
+        type=click.Choice(["mock", "configured"]),
+        default="mock",
+        show_default=True,
+        help="Which shop they ask then. The configured one does what it is told.",
+    )
+    @click.option("--workers", type=click.IntRange(1, 16), default=1, show_default=True)
+    @click.option(
+        "--speed",
+        type=click.FloatRange(min=0),
+        default=0,
+        help="1: as recorded, 2: twice as fast; else as fast as it goes.",
+    )
+    @click.option("--repeat", type=click.IntRange(1, 100), default=1, help="Each turn so often.")
+    @click.option("--against", metavar="RUN", help="Compare with an earlier replay, or `last`.")
+    @click.option("--resume", metavar="RUN", help="Go on with one that was interrupted, or `last`.")
+    @click.option("--fail-on", "gate", default="", help="Exit status 1 on: route,reply<0.8,…")
+    @click.option("--json", "as_json", is_flag=True, help="Changed turns as JSON, then totals.")
+    @click.option("--junit", type=_FILE, help="Write JUnit XML.")
+    @click.option("--markdown", type=_FILE, help="Write a summary.")
+    @click.option(
+        "--accept",
+        "accepted",
+        is_flag=False,
+        flag_value="",
+        metavar="[FILE]",
+        help="Make the outcome the baseline, in SOURCE or FILE. Without SOURCE: the last run's.",
+    )
+    @click.pass_obj
+    def replay(
+        load_settings: Callable[[], Settings],
+        /,
+        source: str | None,
+        gate: str,
+        resume: str | None,
+        accepted: str | None,
+        as_json: bool,
+        junit: Path | None,
+        markdown: Path | None,
+        **asked: Any,
+    ) -> None:
+        """Replay SOURCE with today's code and tell what comes out otherwise.
+
+        SOURCE is a recording, a file of plain conversations, or `journal`: what the running mesh
+        has worked on.
+        """
+        settings = load_settings()
+        runs = Runs(settings.data_dir)
+        try:
+            conditions = Gate(gate)
+            if source is None and resume is None:
+                if accepted is None:
+                    raise click.UsageError("Name a SOURCE: a file, or `journal`.")
+                _accept(runs.open(_named(runs, LAST)), accepted)
+                return
+            if resume is not None:
+                resumed = runs.resume(_named(runs, resume))
+                request = resumed.about().request or _impossible(resume)
+            else:
+                resumed = None
+                request = _request(runs, source or "", asked)
+            run, changed = _perform(settings, launch, request, resumed, as_json)
+            judgement = _Judgement(run, conditions, junit, markdown)
+            _tell(run, changed, judgement, conditions, as_json)
+            if accepted is not None:
+                _accept(run, accepted)
+        except (MeshError, BridgeError) as error:
+            raise click.ClickException(str(error)) from None
+        sys.exit(0 if judgement.passed else 1)
+
+    return replay
+
+
+def _request(runs: Runs, source: str, asked: dict[str, Any]) -> ReplayRequest:
+    """Return what the options ask for; UsageError if that makes no sense."""
+    if asked["against"] is not None:
+        asked["against"] = _named(runs, asked["against"])
+    try:
+        return ReplayRequest(source=source, **{**asked, "live": list(asked["live"])})
+    except ValidationError as error:
+        wrong = error.errors(include_url=False)[0]
+        place = "".join(f"--{part}: " for part in wrong["loc"][:1])
+        raise click.UsageError(f"{place}{wrong['msg']}") from None
+
+
+def _named(runs: Runs, name: str) -> str:
+    """Return the id of a run; `last` is the newest."""
+    return runs.newest() if name == LAST else name
+
+
+def _impossible(run: str) -> ReplayRequest:
+    raise NoSuchRun(f"Replay {run} does not say what was asked for: it cannot go on.")
+
+
+class _Changed:
+    """The turns that are told on the terminal, and how many more there are."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.first: list[TurnComparison] = []
+        self.count = 0
+        self._as_json = as_json
+
+    def hear(self, turn: TurnComparison) -> None:
+        """Take in a turn that ended."""
+        if not turn.changed:
+            return
+        self.count += 1
+        if self._as_json:
+            emit({"turn": turn.model_dump(mode="json")})
+        elif len(self.first) < TOLD:
+            self.first.append(turn)
+
+
+def _perform(
+    settings: Settings,
+    launch: Launch,
+    request: ReplayRequest,
+    resumed: Run | None,
+    as_json: bool,
+) -> tuple[Run, _Changed]:
+    """Replay, and say how far it is. Ctrl-C ends the program, and says how to go on."""
+    bar, changed = Bar("turns"), _Changed(as_json)
+    begun: list[Run] = []
+
+    def show(playing: Playing) -> None:
+        begun[:] = [playing.run]
+        remark = f"{number(changed.count)} not the same" if changed.count else ""
+        bar.show(playing.played + playing.skipped, playing.turns.progress, remark)
+
+    async def work() -> Run:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in one
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await Performance(settings, launch, changed.hear, show).give(request, resumed)
+
+    say("Starting a mesh of today's code …")
+    try:
+        run = asyncio.run(work())
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        bar.end()
+        with suppress(IndexError):
+            say(f"Interrupted. Go on with: python app.py replay --resume {begun[0].name}")
+        sys.exit(INTERRUPTED)
+    bar.end()
+    return run, changed
+
+
+class _Judgement:
+    """What the gate has against a run, looked through once, and the files written with it."""
+
+    def __init__(self, run: Run, gate: Gate, junit: Path | None, markdown: Path | None) -> None:
+        self.summary = run.summary()
+        self.turns = 0
+        """Turns that break the gate."""
+        self.reasons: Counter[str] = Counter()
+        """What they break it with, and how often."""
+        self.whole = gate.judge_all(self.summary)
+        if not (gate.conditions or junit or markdown):
+            return
+        shown = Shown()
+        with ExitStack() as stack:
+            cases = stack.enter_context(JUnit(junit)) if junit else None
+            for row in run.every_turn(Wanted(changed=False)):
+                broken = gate.judge(row.comparison)
+                self.turns += bool(broken)
+                self.reasons.update(broken)
+                shown.add(row.comparison, broken, row.said)
+                if cases is not None:
+                    cases.add(row.comparison, broken)
+            if cases is not None:
+                cases.close(self.summary, self.whole)
+        if markdown is not None:
+            markdown.write_text(in_markdown(self.summary, shown, gate, self.whole))
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing is against the run."""
+        return not self.turns and not self.whole
+
+    def told(self) -> list[str]:
+        """Return what is against it in words."""
+        return [
+            *self.whole,
+            *(f"{reason} ({times} turns)" for reason, times in self.reasons.most_common(TOLD)),
+        ]
+
+
+def _tell(run: Run, changed: _Changed, judgement: _Judgement, gate: Gate, as_json: bool) -> None:
+    """Tell what came out: the totals, the first turns that are not the same, where the rest is."""
+    summary = judgement.summary
+    if as_json:
+        emit(
+            {
+                "run": run.name,
+                "summary": summary.model_dump(mode="json"),
+                "gate": {
+                    "conditions": str(gate),
+                    "passed": judgement.passed,
+                    "turns": judgement.turns,
+                    "reasons": judgement.told(),
+                },
+            }
+        )
+        return
+    click.echo(totals(summary))
+    for turn in changed.first:
+        click.echo(f"\n{in_words(turn)}")
+    if changed.count > len(changed.first):
+        click.echo(f"\n… and {number(changed.count - len(changed.first))} more.")
+    for line in spreads(run):
+        click.echo(line)
+    for bad in summary.first_bad_lines:
+        click.echo(f"{bad.where}: {plain(bad.reason)}", err=True)
+    if gate.conditions:
+        verdict = "Passed" if judgement.passed else "Not passed"
+        click.echo(f"\n{verdict}: {gate}")
+        for reason in judgement.told():
+            click.echo(f"  {plain(reason)}")
+    if summary.verdicts["not recorded"]:
+        say("\nWhat was not recorded nobody can answer: with --live ACTOR that actor asks itself.")
+    say(f"\nAll of it: /replay/{run.name} of the pages, or python app.py runs show {run.name}")
+
+
+def _accept(run: Run, file: str) -> None:
+    """Make a run the baseline, and say where it is."""
+    path, turns = asyncio.run(accept(run, Path(file) if file else None))
+    say(f"{path} is the baseline now: {number(turns)} turns as replay {run.name} left them.")
