@@ -10,20 +10,24 @@ from aiohttp import web
 from pydantic import Field, ValidationError
 
 from streams.audit import Entry, append
+from streams.errors import GatewayUnavailable
 from streams.masking import mask
 from streams.message import Hop, Message
 from streams.payload import SLOTS, IntentName, Json
 from streams.replay.comparison import ASPECTS, VERDICTS, Aspect, Verdict, compare_hops
 from streams.replay.request import ACTORS, JOURNAL, WORKERS_MOST, ReplayRequest, WhatIf
 from streams.replay.rerun import following
+from streams.replay.shelf import recordings
 from streams.replay.spread import spread
 from streams.replay.words import leading_in_words
+from streams.topics import JOURNAL as TOPIC
 from tables import run_comparison
 from tables.runs import Listed, NoSuchRun, Result, Row, Run, RunIsWritten, Runs, Wanted
 from web.drafts import ROUTING
 from web.errors import ApiError
 from web.events import Events, events
 from web.inputs import Input, read
+from web.lookout import LOOKOUT
 from web.operator import body, operator, operator_page, unmasked
 from web.room import ROOM
 
@@ -113,9 +117,15 @@ async def listed(request: web.Request) -> web.Response:
     operator(request)
     room = request.app[ROOM]
     found = await asyncio.to_thread(request.app[RUNS].listed)
+    shelf = await asyncio.to_thread(recordings, room.settings.data_dir)
     return web.json_response(
         {
             "runs": [_run_told(run) for run in found],
+            "journal": await _journal(request),
+            "recordings": [
+                {"name": one.name, "size": one.size, "at": one.changed_at.isoformat()}
+                for one in shelf
+            ],
             "can_start": room.start_replay is not None,
             "actors": list(ACTORS),
             "intents": [intent.value for intent in IntentName],
@@ -125,11 +135,21 @@ async def listed(request: web.Request) -> web.Response:
 
 
 async def start(request: web.Request) -> web.Response:
-    """`POST /api/replay`: begin a replay of the journal; the answer names its run."""
+    """`POST /api/replay`: begin a replay; the answer names its run.
+
+    Its source is the journal, or a recording in the data folder by its name: other files of this
+    machine are not for pages.
+    """
+    operator(request)
     asked = _checked(ReplayRequest, await body(request))
-    if asked.source != JOURNAL or asked.what_if is not None:
-        raise ApiError(422, "invalid", "source: a page replays the journal alone", field="source")
-    return await _start(request, asked)
+    if asked.what_if is not None:
+        raise ApiError(422, "invalid", "what_if: begins at a turn of a run", field="what_if")
+    if asked.source == JOURNAL:
+        return await _start(request, asked)
+    for one in await asyncio.to_thread(recordings, request.app[ROOM].settings.data_dir):
+        if one.name == asked.source:
+            return await _start(request, asked.model_copy(update={"source": str(one.path)}))
+    raise ApiError(422, "invalid", "source: there is no such recording", field="source")
 
 
 async def again(request: web.Request) -> web.Response:
@@ -269,6 +289,17 @@ async def _start(request: web.Request, asked: ReplayRequest) -> web.Response:
         raise ApiError(
             501, "not_here", "This process starts no replays: use `python app.py replay`."
         )
+    if asked.shop != "mock":
+        raise ApiError(
+            422,
+            "invalid",
+            "shop: a page asks the mock alone; what a real shop is asked, it does. "
+            "Use `python app.py replay`.",
+            field="shop",
+        )
+    if asked.against is not None:
+        with _told():
+            await asyncio.to_thread(request.app[RUNS].open, asked.against)
     found = await asyncio.to_thread(request.app[RUNS].listed)
     if sum(run.about.state == "running" for run in found) >= MOST_AT_ONCE:
         raise ApiError(
@@ -288,6 +319,15 @@ async def _start(request: web.Request, asked: ReplayRequest) -> web.Response:
     )
     await append(room.gateway.client, room.settings, entry)
     return web.json_response({"run": await room.start_replay(asked)}, status=202)
+
+
+async def _journal(request: web.Request) -> Json | None:
+    """Return how much the journal holds; None while the broker is away."""
+    with suppress(GatewayUnavailable):
+        for topic in (await request.app[LOOKOUT].look()).topics:
+            if topic.name == TOPIC:
+                return topic.model_dump(include={"messages", "bytes", "retention_seconds"})
+    return None
 
 
 async def _request_of(request: web.Request) -> ReplayRequest:
@@ -436,8 +476,9 @@ def _turn_told(run: Run, result: Result, unmask: bool) -> Json:
         ),
     }
     shown: Json = told if unmask else mask(told)
-    about = run.about()
-    shown["can_edit"] = about.request is not None
+    asked = run.about().request
+    shown["can_edit"] = asked is not None
+    shown["edited"] = asked.what_if.hop if asked is not None and asked.what_if else None
     for place, hop in enumerate(recorded.trace):
         # What is hidden would be sent back as it is shown: to edit it one has to see it.
         shown["was"][place]["hidden"] = shown["was"][place]["added"] != hop.added

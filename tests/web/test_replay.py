@@ -82,7 +82,9 @@ async def test_a_replay_is_begun_and_written_down(room: Room) -> None:
 @pytest.mark.parametrize(
     ("body", "field", "said"),
     [
-        ({"source": "/etc/passwd"}, "source", "the journal alone"),
+        ({"source": "/etc/passwd"}, "source", "there is no such recording"),
+        ({"source": "../outside.jsonl"}, "source", "there is no such recording"),
+        ({"shop": "configured"}, "shop", "a page asks the mock alone"),
         ({"live": ["nobody"]}, "live", "there is no actor 'nobody'"),
         ({"workers": 99}, "workers", "less than or equal to 16"),
         ({"intent": "dance"}, "intent", "Input should be"),
@@ -100,6 +102,28 @@ async def test_what_cannot_be_replayed_is_said_with_its_field(
     assert told["error"]["field"] == field
     assert said in told["error"]["message"]
     assert len(room.asked) == before
+
+
+async def test_the_journal_and_the_recordings_of_the_data_folder_can_be_replayed(
+    room: Room,
+) -> None:
+    folder = room.settings.data_dir / "recordings"
+    folder.mkdir(exist_ok=True)
+    (folder / "february.jsonl").write_text("{}")
+    _, told = await room.ask("GET", "")
+    assert [one["name"] for one in told["recordings"]] == ["february.jsonl"]
+    assert told["journal"]["messages"] == 0
+
+    status, _ = await room.ask("POST", "", json={"source": "february.jsonl"})
+    assert status == 202
+    assert room.asked[-1].source == str(folder / "february.jsonl")
+
+
+async def test_a_replay_may_be_compared_with_an_earlier_one_that_is_there(room: Room) -> None:
+    earlier = room.run("same").name
+    assert (await room.ask("POST", "", json={"against": earlier}))[0] == 202
+    assert room.asked[-1].against == earlier
+    assert (await room.ask("POST", "", json={"against": new_run_id()}))[0] == 404
 
 
 async def test_not_too_many_replays_are_under_way_at_once(room: Room) -> None:

@@ -1,14 +1,15 @@
 // The list of replays: start one, look at the totals of each, compare two, delete one.
 
 import { byId, element } from "./dom.js";
-import { ago, bytes, count, moment } from "./figures.js";
-import { bar, manner, state } from "./replay_parts.js";
+import { ago, bytes, count, duration, moment } from "./figures.js";
+import { bar, manner, state, title } from "./replay_parts.js";
 import { ask, begin, notice } from "./shell.js";
 
 const AGAIN = 2000;
 
 const chosen = new Set();
 let shown = "";
+let shelved = "";
 let unwanted = null;
 
 // ---- the list ----
@@ -35,7 +36,7 @@ function line({ about, summary, size }) {
     element(
       "div",
       { class: "run-head" },
-      element("a", { href: `/replay/${id}` }, about.source),
+      element("a", { href: `/replay/${id}` }, title(about)),
       element("span", { class: "tags" }, state(about), element("span", { class: "tag" }, manner(about))),
     ),
     bar(summary.verdicts),
@@ -70,6 +71,9 @@ async function list() {
   }
   for (const id of [...chosen]) if (!told.runs.some((run) => run.about.run === id)) choose(id, false);
   byId("nothing").hidden = told.runs.length > 0;
+  const offered = JSON.stringify([told.journal, told.recordings, told.can_start]);
+  if (offered !== shelved) shelf(told);
+  shelved = offered;
   return told;
 }
 
@@ -86,7 +90,7 @@ async function compare() {
 
 function askToDelete(about) {
   unwanted = about.run;
-  byId("sure-what").textContent = `${about.source}, of ${moment(about.started_at)}. What was recorded stays in the journal.`;
+  byId("sure-what").textContent = `${title(about)}: replayed ${moment(about.started_at).slice(0, 19)}. What was recorded stays in the journal.`;
   byId("sure").showModal();
 }
 
@@ -107,6 +111,7 @@ function asked() {
   const seconds = Number(byId("since").value);
   const given = (id) => byId(id).value.trim() || null;
   return {
+    source: byId("source").value,
     since: seconds ? new Date(Date.now() - seconds * 1000).toISOString() : null,
     session: given("session"),
     intent: given("intent"),
@@ -131,6 +136,30 @@ async function start(event) {
     byId(error.field ?? "")?.focus();
     byId("go").disabled = false;
   }
+}
+
+/** What can be replayed: the journal, and the recordings in the data folder. */
+function shelf({ journal, recordings, can_start: can }) {
+  const row = (name, what, told) => {
+    const button = element("button", { type: "button", class: "quiet-ink small-button", hidden: !can }, "Replay");
+    button.setAttribute("aria-label", `Replay ${what}`);
+    button.addEventListener("click", () => {
+      byId("starting").open = true;
+      byId("source").value = name;
+      byId("since").value = name === "journal" ? "86400" : "";
+      byId("source").focus();
+    });
+    return element("li", {}, element("span", {}, element("b", {}, what), element("span", { class: "muted small" }, ` ${told.filter(Boolean).join(" · ")}`)), button);
+  };
+  const days = journal?.retention_seconds;
+  byId("recordings").replaceChildren(
+    row("journal", "The journal", journal ? [`${count(journal.messages)} turns`, journal.bytes === null ? null : bytes(journal.bytes), days ? `kept for ${duration(days)}` : null] : ["cannot be reached at the moment"]),
+    ...recordings.map((one) => row(one.name, one.name, [bytes(one.size), ago(one.at)])),
+  );
+  const [first] = byId("source").options;
+  const chosen = byId("source").value;
+  byId("source").replaceChildren(first, ...recordings.map((one) => element("option", { value: one.name }, one.name)));
+  byId("source").value = chosen;
 }
 
 function offer({ runs, can_start: can, actors, intents, workers_most: most }) {

@@ -1,7 +1,7 @@
 // What the pages of replays share: verdicts as people read them, and totals as pictures.
 
 import { element, svg } from "./dom.js";
-import { count } from "./figures.js";
+import { count, moment } from "./figures.js";
 import { milliseconds } from "./hops.js";
 
 /** The verdicts from the best to the worst, each with its tone. */
@@ -71,6 +71,24 @@ export function spent(recorded, replayed) {
     const times = old && now !== null ? ` × ${(now / old).toFixed(2)}` : "";
     return element("div", {}, element("p", { class: "label" }, `${title}${times}`), line("recorded", old), line("now", now));
   });
+}
+
+/** What a run replayed, in words. */
+export function title({ source, request }) {
+  if (!request) return source;
+  if (request.what_if) return `What if, in turn ${request.what_if.message_id} of conversation ${request.what_if.session_id}`;
+  const file = source.split("/").at(-1);
+  const of = request.session ? `Conversation ${request.session}` : source === "journal" ? "The journal" : file;
+  const only = [
+    request.session && source !== "journal" ? `in ${file}` : null,
+    request.since ? `since ${moment(request.since).slice(0, 16)}` : null,
+    request.until ? `until ${moment(request.until).slice(0, 16)}` : null,
+    request.intent?.replaceAll("_", " "),
+    request.outcome?.replaceAll("_", " "),
+    request.filter,
+    request.repeat > 1 ? `${request.repeat} times each` : null,
+  ].filter(Boolean);
+  return [of, ...only].join(", ");
 }
 
 /** How a replay was answered, in words. */

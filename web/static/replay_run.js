@@ -4,7 +4,7 @@ import { byId, element } from "./dom.js";
 import { ago, count, moment } from "./figures.js";
 import { milliseconds } from "./hops.js";
 import { settled } from "./problems.js";
-import { bar, manner, mark, share, spent, VERDICTS } from "./replay_parts.js";
+import { bar, manner, mark, share, spent, title, VERDICTS } from "./replay_parts.js";
 import { ask, begin, notice } from "./shell.js";
 
 const AGAIN = 3000;
@@ -22,8 +22,8 @@ let asking = 0;
 // ---- totals ----
 
 function head({ about, summary }) {
-  byId("title").textContent = about.source;
-  document.title = `${about.source} · Replay · Actor Mesh`;
+  byId("title").textContent = title(about);
+  document.title = `${title(about)} · Replay · Actor Mesh`;
   const took = about.ended_at ? `, took ${milliseconds(Date.parse(about.ended_at) - Date.parse(about.started_at))}` : "";
   byId("lead").textContent = [
     `${moment(about.started_at).slice(0, 19)} (${ago(about.started_at)})${took}`,
@@ -52,8 +52,8 @@ function head({ about, summary }) {
 }
 
 /** A total that is also a filter. */
-function choice(name, value, title, ...drawn) {
-  const button = element("button", { type: "button", class: "bar-row", "aria-pressed": String(query.get(name) === value) }, title, ...drawn);
+function choice(name, value, heading, ...drawn) {
+  const button = element("button", { type: "button", class: "bar-row", "aria-pressed": String(query.get(name) === value) }, heading, ...drawn);
   button.addEventListener("click", () => filter(name, query.get(name) === value ? "" : value));
   return element("li", {}, button);
 }
@@ -210,6 +210,8 @@ function follow() {
   });
   source.addEventListener("ended", () => {
     source.close();
+    // Who asks what would follow wants to see that one turn.
+    if (known?.about.request?.what_if && known.summary.turns === 1) openTheTurn();
     last = null;
     load();
     badLines();
@@ -221,6 +223,11 @@ function follow() {
       setTimeout(follow, AGAIN);
     });
   });
+}
+
+async function openTheTurn() {
+  const { turns } = await ask(`/api/replay/${run}/turns?all=1`);
+  if (turns.length === 1) location.replace(`/replay/${run}/${turns[0].position}`);
 }
 
 async function badLines() {

@@ -30,7 +30,8 @@ function head() {
   byId("said").textContent = turn.said;
   const back = new URLSearchParams(query);
   back.delete("attempt");
-  byId("back").href = `/replay/${run}?${back}`;
+  byId("back").href = turn.edited === null ? `/replay/${run}?${back}` : "/replay";
+  byId("back").textContent = turn.edited === null ? "All turns of this replay" : "All replays";
   byId("ways").replaceChildren(
     element("a", { class: "quiet-ink button", href: `/streams/conversation/${encodeURIComponent(turn.session_id)}` }, "The conversation"),
   );
@@ -143,7 +144,11 @@ function pair(hop, index) {
   return element(
     "li",
     { "data-verdict": hop.verdict.replaceAll(" ", "-"), ...(first ? { class: "first" } : {}) },
-    first ? element("p", { class: "first-mark" }, hop.verdict === "same" ? "Here something else was asked" : "Here it begins to differ") : null,
+    hop.recorded !== null && hop.recorded === turn.edited
+      ? element("p", { class: "first-mark" }, "This was edited: see what follows")
+      : first
+        ? element("p", { class: "first-mark" }, hop.verdict === "same" ? "Here something else was asked" : "Here it begins to differ")
+        : null,
     button,
     detail,
   );
