@@ -20,7 +20,7 @@ from streams.replay.lines import BadLine
 from streams.replay.player import Given, Manner, Played, Player
 from streams.replay.request import JOURNAL, ReplayRequest
 from streams.replay.selection import Selection
-from streams.replay.source import Source, Turns, find
+from streams.replay.source import Turns, find
 from streams.settings import Settings
 from streams.version import code_version
 from tables.runs import About, Key, Result, Run, Runs, key_of
@@ -192,9 +192,7 @@ class Performance:
         self._tell = tell
         self._show = show
 
-    async def give(
-        self, request: ReplayRequest, run: Run | None = None, *, name: str = ""
-    ) -> Run:
+    async def give(self, request: ReplayRequest, run: Run | None = None, *, name: str = "") -> Run:
         """Replay what is asked for and return the run, ended.
 
         It is a new one, called `name` if that is given, or `run`, which goes on then. What a

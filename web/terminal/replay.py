@@ -152,7 +152,8 @@ def _request(runs: Runs, source: str, asked: dict[str, Any]) -> ReplayRequest:
     except ValidationError as error:
         wrong = error.errors(include_url=False)[0]
         place = "".join(f"--{part}: " for part in wrong["loc"][:1])
-        raise click.UsageError(f"{place}{wrong['msg']}") from None
+        reason = wrong["msg"].removeprefix("Value error, ")
+        raise click.UsageError(f"{place}{reason}") from None
 
 
 def _named(runs: Runs, name: str) -> str:
