@@ -4,7 +4,7 @@ import { byId, element } from "./dom.js";
 import { ago, count, moment } from "./figures.js";
 import { milliseconds } from "./hops.js";
 import { settled } from "./problems.js";
-import { bar, manner, mark, share, spent, title, VERDICTS } from "./replay_parts.js";
+import { bar, manner, mark, share, spent, timed, title, VERDICTS } from "./replay_parts.js";
 import { ask, begin, notice } from "./shell.js";
 
 const AGAIN = 3000;
@@ -92,7 +92,7 @@ function totals({ about, summary, aspects }) {
   );
   byId("spent").replaceChildren(...spent(summary.recorded, summary.replayed));
   if (!byId("spent").childElementCount) byId("spent").append(element("p", { class: "muted" }, "Not known."));
-  else if (about.mode === "recorded" && !about.live.length)
+  else if (!timed(about))
     byId("spent").append(element("p", { class: "muted small" }, "Recorded answers come at once and cost nothing now: the time is that of our own code."));
   options("aspect", aspects);
   options("actor", actors.map(([actor]) => actor));
