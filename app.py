@@ -29,6 +29,7 @@ from agents import (
     response_generator,
     sentiment_analyzer,
 )
+from agents.checkup import check_model
 from agents.llm import Model, uses_mock
 from agents.shop import Shop
 from mocks import laptop, outside, scenarios
@@ -52,6 +53,7 @@ from web.terminal.audit import audit_command
 from web.terminal.browse import browse, tail
 from web.terminal.conversation import conversation as conversation_command
 from web.terminal.dead_letters import deadletters
+from web.terminal.doctor import create_doctor
 from web.terminal.playing import ReplayMesh
 from web.terminal.publish import publish_command
 from web.terminal.record import record
@@ -227,6 +229,25 @@ cli.add_command(deadletters)
 cli.add_command(audit_command)
 cli.add_command(publish_command)
 cli.add_command(record)
+
+
+def _services(settings: Settings) -> dict[str, str]:
+    """Return what actors call over HTTP: by setting, its URL, or that of the mock in its place."""
+    urls = {
+        "MESH_CUSTOMERS_URL": settings.customers_url,
+        "MESH_ORDERS_URL": settings.orders_url,
+        "MESH_TRACKING_URL": settings.tracking_url,
+        "MESH_LLM_API_BASE": settings.llm_api_base,
+    }
+    mocked = {
+        "MESH_LLM_API_BASE" if name == "llm" else f"MESH_{name.upper()}_URL": port
+        for name, port in mock_ports(settings).items()
+    }
+    here = {name: f"http://127.0.0.1:{port}/health" for name, port in mocked.items()}
+    return {name: url for name, url in urls.items() if url} | here
+
+
+cli.add_command(create_doctor(_services, check_model))
 
 
 @contextlib.contextmanager

@@ -100,7 +100,7 @@ _TOWN_AFTER_STREET: Final = re.compile(
 )
 _ZIP: Final = re.compile(
     r"(?i)\b((?:zip|post(?:al)?)(?:[ _-]?code)?(?: is|:|=)? ?)"
-    r"(?=[a-z0-9]{0,3}\d)([a-z0-9]{2})[a-z0-9]{1,3}(?:[ -][a-z0-9]{3,4})?\b"
+    r"(?=[a-z0-9]{0,3}\d)([a-z0-9]{2})[a-z0-9]{1,3}(?:[ -]\d[a-z0-9]{2,3})?\b"
 )
 
 #: Searching for a word first is much faster than searching for what stands around it.

@@ -1,12 +1,12 @@
 """Two replays compared with each other, as a run of its own: it is looked at like any other."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Final, TypeVar
 
-from streams.message import Message
 from streams.replay.comparison import compare
-from tables.runs import About, Result, Run, Runs, key_of
+from streams.replay.entry import entered
+from tables.runs import About, Result, Run, Runs, Stopped, key_of
 
 BATCH: Final = 20
 """Turns that are held at once."""
@@ -29,15 +29,18 @@ def begin(runs: Runs, first: str, second: str) -> Run:
     )
 
 
-def fill(into: Run, runs: Runs) -> None:
+def fill(into: Run, runs: Runs, stop: Callable[[], bool] = lambda: False) -> None:
     """Compare what came out of the two replays turn by turn, and end the run.
 
     A turn that only the second has is not recorded; one that only the first has failed. Memory is
-    bounded. Whatever goes wrong interrupts the run with its reason, and is raised.
+    bounded. Whatever goes wrong interrupts the run with its reason, and is raised; so does `stop`,
+    which is asked now and then, as Stopped.
     """
     try:
         one, other = (runs.open(run) for run in into.about().against)
         for batch in _batches(_results(one, other)):
+            if stop():
+                raise Stopped("The process was stopped.")
             into.add(batch)
         into.end()
     except BaseException as error:
@@ -63,7 +66,7 @@ def _pair(position: int, first: Result | None, second: Result | None) -> Result:
     if known is None:
         raise ValueError("a turn that neither replay has")
     # What the first replay did not come to the end with is not known, though the turn is.
-    before = _only_words(known.recorded)
+    before = entered(known.recorded)
     if first is not None and first.replayed is not None:
         before = first.replayed
     after = second.replayed if second is not None else None
@@ -74,13 +77,6 @@ def _pair(position: int, first: Result | None, second: Result | None) -> Result:
         reason = second.comparison.reason
     comparison = compare(before, after, attempt=known.comparison.attempt, failure=reason)
     return Result(position, comparison, before, after)
-
-
-def _only_words(message: Message) -> Message:
-    """Return a turn of which nothing is known but what the customer said."""
-    words = message.payload.model_dump(include={"text", "email", "at", "channel", "turn"})
-    payload = type(message.payload).model_validate(words)
-    return message.model_copy(update={"payload": payload, "trace": []})
 
 
 def _batches(values: Iterable[_T]) -> Iterator[list[_T]]:

@@ -1,7 +1,7 @@
 """What the pages of one process share."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +16,7 @@ from streams.gateway import Gateway
 from streams.logs import about
 from streams.message import Message
 from streams.payload import Payload
+from streams.replay.request import ReplayRequest
 from streams.reply import Reply
 from streams.settings import Settings
 from streams.tracing import Tracing, root
@@ -26,6 +27,8 @@ from web.turns import TurnWatch
 
 STATIC: Final = Path(__file__).parent / "static"
 DAY: Final = 86_400.0
+
+StartReplay = Callable[[ReplayRequest], Awaitable[str]]
 
 
 @dataclass
@@ -38,10 +41,18 @@ class Room:
     limit: RateLimit
     watch: TurnWatch
     tracing: Tracing | None = None
+    start_replay: StartReplay | None = None
+    """Begins a replay and returns the name of its run; None where replays cannot be begun."""
     sockets: WeakSet[web.WebSocketResponse] = field(default_factory=WeakSet)
 
     @classmethod
-    def create(cls, settings: Settings, gateway: Gateway, tracing: Tracing | None) -> Self:
+    def create(
+        cls,
+        settings: Settings,
+        gateway: Gateway,
+        tracing: Tracing | None,
+        start_replay: StartReplay | None = None,
+    ) -> Self:
         """Return the room for these settings."""
         return cls(
             settings,
@@ -51,6 +62,7 @@ class Room:
             RateLimit(settings.turns_per_minute),
             TurnWatch(settings.turn_timeout),
             tracing,
+            start_replay,
         )
 
     def enter(self, session_id: str | None, email: str) -> Holder:

@@ -50,6 +50,15 @@ def client_of(js: JetStreamContext) -> Client:
     return js._nc
 
 
+async def written(client: Client) -> None:
+    """Return once everything that was sent before is on its way to the server.
+
+    Why: nats-py's `flush` writes its ping past what waits to be written, so the answer may come
+    before the server has seen, and complained of, what was sent.
+    """
+    await client._flush_pending(force_flush=True)
+
+
 def unsent(client: Client) -> int:
     """Return how many bytes written to the socket wait in this process.
 

@@ -5,10 +5,11 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from nats.aio.client import Client
+from nats.aio.client import DEFAULT_FLUSH_TIMEOUT, Client
 from nats.aio.msg import Msg
 
 from .errors import AccessDenied
+from .internals import written
 
 _COMPLAINT = re.compile(r'permissions violation for (publish|subscription) to "([^"]+)"', re.I)
 
@@ -94,6 +95,11 @@ class GuardedClient(Client):
             raise
         finally:
             self._questions.discard(question)
+
+    async def flush(self, timeout: int = DEFAULT_FLUSH_TIMEOUT) -> None:
+        """Return once the server has seen all that was sent before; its complaints came first."""
+        await written(self)
+        await super().flush(timeout)
 
     def refuse(self, right: Right) -> None:
         """Let the requests fail that come to nothing without this right."""

@@ -39,7 +39,7 @@ _NAMES: Final = re.compile(
 _NAME: Final = r"[A-Z\u00c0-\u00de][\w'\u2019-]{1,30}"
 _INTRODUCED: Final = re.compile(
     rf"(?:[Mm]y (?:full )?name(?: is|'s|:)|[Nn]ame:|[Nn]ame is|"
-    rf"\b[Ii](?:'m| am)(?= {_NAME} {_NAME}))\s+({_NAME}(?: {_NAME}){{0,2}})"
+    rf"\b[Ii](?:'m| am)(?= {_NAME} {_NAME}))[ \t]+({_NAME}(?: {_NAME}){{0,2}})"
 )
 _LETTERS: Final = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")
 
@@ -73,6 +73,11 @@ _WORDS: Final = frozenset(
 _GREETED: Final = ("Hi", "Hello", "Hey", "Dear", "Thanks", "name is", "Mr", "Mrs", "Ms")
 _BETWEEN: Final = r"(?:[\s._,+-]{1,3}|%20)"
 _ESCAPED: Final = re.compile(r"\\u([0-9a-f]{4})")
+_CUT: Final = re.compile("\u2026")
+_CUT_FROM: Final = 100
+"""Characters that a text has at least that is cut off without a sign."""
+_QUOTED: Final = (24, 12)
+"""Characters before a cut that tell what is quoted; of a short quotation fewer have to do."""
 _PHONE_LEAST: Final = 7
 _CODE_LEAST: Final = 3
 
@@ -90,7 +95,7 @@ class Anonymous:
             "CREATE TABLE known (session TEXT, kind TEXT, text TEXT,"
             " PRIMARY KEY (session, kind, text)) WITHOUT ROWID"
         )
-        self._change = lru_cache(maxsize=256)(self._make_change)
+        self._change = lru_cache(maxsize=64)(self._make_change)
 
     def close(self) -> None:
         """Forget what was learned."""
@@ -109,7 +114,7 @@ class Anonymous:
         change = self._change(frozenset(known))
         document = message.model_dump(mode="json")
         document["traceparent"] = None
-        return Message.model_validate(change.value(document, ""))
+        return Message.model_validate(change.document(document))
 
     def _make_change(self, known: frozenset[Piece]) -> "_Change":
         return _Change(self._disguise, known)
@@ -117,7 +122,11 @@ class Anonymous:
 
 def pieces(message: Message) -> Iterator[Piece]:
     """Yield the personal data in a turn that its form alone would not show everywhere."""
-    yield from _pieces(message.payload.model_dump(mode="json"), "")
+    payload = message.payload
+    said = [payload.text, *(line.text for line in payload.history if line.role == "customer")]
+    for text in said:
+        yield from (("name", found[1]) for found in _INTRODUCED.finditer(text))
+    yield from _pieces(payload.model_dump(mode="json"), "")
     for hop in message.trace:
         for exchange in hop.exchanges:
             if exchange.target != "llm":  # what a model is told comes from the others
@@ -146,8 +155,12 @@ def _pieces(value: Any, field: str) -> Iterator[Piece]:
         elif (kind := kind_of(field)) is not None:
             yield kind, value
         else:
-            yield from ((kind, value[start:end]) for kind, start, end in personal(value))
-            yield from (("name", found[1]) for found in _INTRODUCED.finditer(value))
+            yield from _in_text(value)
+
+
+@lru_cache(maxsize=4096)  # a conversation says most things several times
+def _in_text(text: str) -> tuple[Piece, ...]:
+    return tuple((kind, text[start:end]) for kind, start, end in personal(text))
 
 
 def _meant(name: str, fields: Json) -> str:
@@ -184,36 +197,46 @@ class _Change:
             "zip": disguise.code,
             "secret": disguise.code,
             "street": disguise.street,
-            "city": disguise.words,
+            "city": self._city,
             "name": disguise.words,
         }
+        self.words = disguise.words
         self._whole = {text: kind for kind, text in known if not _is_word(text)}
         patterns = {each: kind for kind, text in known for each in _patterns(kind, text)}
         # Of two that begin at one place the longer one is looked for first.
         ordered = sorted(patterns, key=lambda each: (-len(each), each))
         self._kinds = [patterns[each] for each in ordered]
         self._known = re.compile("|".join(f"({each})" for each in ordered)) if ordered else None
+        # A turn says most things several times: as told by the shop, as added, in the payload.
+        self._text = lru_cache(maxsize=2048)(self._changed_text)
 
-    def value(self, value: Any, field: str) -> Any:
-        """Return a JSON value that holds no personal data any more."""
+    def document(self, document: Json) -> Json:
+        """Return a message's JSON value without personal data."""
+        payload = document["payload"]
+        texts = [payload["text"], *(line["text"] for line in payload["history"])]
+        said = [" ".join(text.split()) for text in texts]
+        changed: Json = self._value(document, "", [(text, self._text(text, "")) for text in said])
+        return changed
+
+    def _value(self, value: Any, field: str, said: list[tuple[str, str]]) -> Any:
         if isinstance(value, dict):
             if value.get("role") == "system" and "content" in value:
                 return value  # the code's own prompt
             return {
                 self._text(name, "") if "@" in name else name: (
-                    inner if name in _OURS else self.value(inner, _meant(name, value))
+                    inner if name in _OURS else self._value(inner, _meant(name, value), said)
                 )
                 for name, inner in value.items()
             }
         if isinstance(value, list):
-            return [self.value(inner, field) for inner in value]
+            return [self._value(inner, field, said) for inner in value]
         if isinstance(value, str):
-            return self._text(value, field)
+            return _with_ends(value, self._text(value, field), said)
         if isinstance(value, int) and not isinstance(value, bool) and kind_of(field) is not None:
             return int(self._text(str(value), field))
         return value
 
-    def _text(self, text: str, field: str) -> str:
+    def _changed_text(self, text: str, field: str) -> str:
         kind: str | None = "name" if _NAMES.fullmatch(field) else kind_of(field)
         if kind is None:
             kind = self._whole.get(text)
@@ -227,11 +250,48 @@ class _Change:
                 end = stop
         return "".join([*pieces, text[end:]])
 
+    def _city(self, text: str) -> str:
+        """Return another town's name; the `New` in front of it stays."""
+        words = [word for word in _LETTERS.findall(text) if not _is_word(word)]
+        if not words:
+            return self.words(text)
+        return _LETTERS.sub(
+            lambda found: self.words(found[0]) if found[0] in words else found[0], text
+        )
+
     def _spans(self, text: str) -> Iterator[tuple[int, int, str]]:
         for kind, start, stop in personal(text):
             yield start, stop, kind
         for found in self._known.finditer(text) if self._known else ():
             yield *found.span(), self._kinds[(found.lastindex or 1) - 1]
+
+
+def _with_ends(old: str, new: str, said: list[tuple[str, str]]) -> str:
+    """Return the changed text with its ends as the change of what it quotes has them.
+
+    What was said is quoted cut off, perhaps in the middle of a name that nobody would know by its
+    first letters; and what is cut off later has to be cut off the same.
+    """
+    if len(new) != len(old):
+        return new
+    ends = [found.start() for found in _CUT.finditer(old)]
+    if len(old) >= _CUT_FROM:
+        ends.append(len(old))
+    for end in ends:
+        for length in _QUOTED:
+            begin = max(0, end - length)
+            if (cut := _quoted(old[begin:end], said)) is not None:
+                new = new[:begin] + cut + new[end:]
+                break
+    return new
+
+
+def _quoted(quote: str, said: list[tuple[str, str]]) -> str | None:
+    for text, changed in said:
+        place = text.find(quote)
+        if place >= 0 and len(text) == len(changed):
+            return changed[place : place + len(quote)]
+    return None
 
 
 def _patterns(kind: str, text: str) -> Iterator[str]:

@@ -149,7 +149,8 @@ def compare(
     told: dict[str, Any] = {
         "session_id": recorded.session_id,
         "message_id": recorded.id,
-        "turn": recorded.payload.turn,
+        # One that we never worked on has no number of ours.
+        "turn": recorded.payload.turn or (replayed.payload.turn if replayed else 0),
         "attempt": attempt,
         "intent": _intent(recorded) or (_intent(replayed) if replayed else None),
         "recorded": spent(recorded),

@@ -73,6 +73,8 @@ class Disguise:
         name, at, domain = text, "", ""
         if (found := _AT.search(text)) is not None:
             name, at, domain = text[: found.start()], found[0], text[found.end() :]
+        if "*" in name or "\u2022" in name:
+            return text  # somebody has masked it
         if _ROLES.fullmatch(re.sub(r"[^a-z]", "", name.lower())):
             return text
         if not _COMMON_DOMAINS.fullmatch(domain):

@@ -7,8 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from streams.inspection.expression import BadExpression, Expression
 from streams.message import Id
-from streams.payload import SLOTS, IntentName, Json, Payload
-from streams.reply import State
+from streams.payload import SLOTS, Json, Payload
+from streams.replay.selection import Selection
 from streams.topics import MAILBOXES, actor_name
 
 EVERYBODY: Final = "*"
@@ -59,7 +59,7 @@ class WhatIf(BaseModel):
         return steps
 
 
-class ReplayRequest(BaseModel):
+class ReplayRequest(Selection):
     """Which turns are replayed, and who answers their questions."""
 
     model_config = ConfigDict(extra="forbid")
@@ -67,12 +67,6 @@ class ReplayRequest(BaseModel):
     source: str = Field(
         JOURNAL, min_length=1, description="A file's path, or `journal`: the running mesh's own."
     )
-    since: datetime | None = None
-    until: datetime | None = None
-    session: Id | None = Field(None, description="Only this conversation.")
-    intent: IntentName | None = None
-    outcome: State | None = None
-    filter: str | None = Field(None, max_length=500, description="A JMESPath expression.")
     mode: Literal["recorded", "live"] = "recorded"
     live: list[str] = Field(
         [], description="In `recorded` mode: the actors that ask the outside all the same."

@@ -3,7 +3,18 @@
 import json
 from typing import Any, Final
 
-from streams.replay.comparison import ASPECTS, HopComparison, TurnComparison
+from streams.inspection.difference import Change, difference
+from streams.replay.comparison import (
+    ASPECTS,
+    AspectComparison,
+    HopComparison,
+    TurnComparison,
+)
+
+CHANGES: Final = 4
+"""Places of an aspect that are told one by one."""
+LONGEST: Final = 300
+"""Characters of a value that are told."""
 
 
 def leading_in_words(turn: TurnComparison) -> str:
@@ -55,13 +66,40 @@ def changed_in_words(turn: TurnComparison) -> list[str]:
             lines.append(f"+ {found.replayed or '(none)'}")
         elif found.verdict == "similar":
             lines.append(f"{aspect}: in details")
+        elif aspect == "route":
+            lines.append(_routes(found.recorded, found.replayed))
         else:
-            lines.append(f"{aspect}: {_short(found.recorded)} → {_short(found.replayed)}")
+            lines += [_change(change) for change in _most(found, aspect)]
+    unknown = [name for name, found in turn.aspects.items() if found.verdict == "not recorded"]
+    if unknown and turn.verdict != "not recorded":
+        lines.append(f"not recorded: {', '.join(unknown)}")
     return lines
+
+
+def _most(found: AspectComparison, aspect: str) -> list[Change]:
+    """Return the places of an aspect that differ; all of it where there are many."""
+    changes = difference(found.recorded, found.replayed, aspect)
+    if len(changes) > CHANGES:
+        return [Change(kind="changed", path=aspect, before=found.recorded, after=found.replayed)]
+    return changes
+
+
+def _change(change: Change) -> str:
+    before = "nothing" if change.kind == "added" else _short(change.before)
+    after = "nothing" if change.kind == "removed" else _short(change.after)
+    return f"{change.path}: {before} → {after}"
+
+
+def _routes(recorded: list[str], replayed: list[str]) -> str:
+    """Return where two routes part, and how each goes on."""
+    both = min(len(recorded), len(replayed))
+    part = next((place for place in range(both) if recorded[place] != replayed[place]), both)
+    before, after = (", ".join(way[part:]) or "the end" for way in (recorded, replayed))
+    return f"route behind hop {part}: {before} → {after}"
 
 
 def _short(value: Any) -> str:
     if value is None:
         return "none"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 300 else f"{text[:299]}…"
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"

@@ -7,6 +7,7 @@ import re
 import signal
 import ssl
 import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from mocks.servers import executable
 from streams.bridge.connection import connect, parse_url
 from streams.bridge.errors import AccessDenied
 from streams.bridge.layout import subject
+from streams.checkup.roles import Role
+from streams.checkup.roles import rights as needed
 from streams.slip import SENTIMENT_ANALYZER
 from tests.faust_apps import until
 from tests.k8s.manifests import K8S, OVERLAYS, ROOT, built, secrets
@@ -74,6 +77,12 @@ def test_rights_are_those_that_the_bridge_documents() -> None:
     web -= {"$JS.API.STREAM.DELETE.*", "$JS.API.CONSUMER.CREATE.*.*.mesh.=offsets.>"}
     assert rights(ours, "WEB", "publish") == web
     assert rights(ours, "WEB", "subscribe") == {"_INBOX.mesh.>", "mesh.>"}
+    # And those that `app.py doctor` tries.
+    roles: tuple[Role, ...] = ("worker", "web")
+    for role in roles:
+        for way in ("publish", "subscribe"):
+            tried = {right.subject for right in needed(role, "mesh") if right.operation == way}
+            assert tried == rights(ours, role.upper(), way)
 
 
 LOOKS = (
@@ -151,6 +160,47 @@ async def test_the_rights_are_enough_for_dead_letters(place: Place) -> None:
     assert "garbage" in str(await asyncio.to_thread(place.ask, base))
     await asyncio.to_thread(place.ask, f"{base}/aside", {"note": "a test"})
     assert "no right to" not in log(place.web)
+
+
+@pytest.mark.parametrize("part", ["worker", "web"])
+def test_the_doctor_finds_nothing_inside_the_pods(place: Place, part: str) -> None:
+    environment = place.topology.environment(part)
+    told = subprocess.run(
+        [sys.executable, "app.py", "doctor", "--json", "--role", part],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **environment}
+        | {"MESH_DATA_DIR": str(place.topology.folder / "doctor")},
+        capture_output=True,
+        text=True,
+    )
+    found = [json.loads(line) for line in told.stdout.splitlines()]
+    assert [one for one in found if one["verdict"] != "ok"] == []
+    assert {"rights", "topics"} <= {one["check"] for one in found}
+    assert told.returncode == 0
+
+
+def test_the_doctor_names_what_a_login_lacks(place: Place) -> None:
+    environment = place.topology.environment("web")
+    told = subprocess.run(
+        [sys.executable, "app.py", "doctor", "--json", "--role", "worker"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **environment}
+        | {"MESH_DATA_DIR": str(place.topology.folder / "doctor")},
+        capture_output=True,
+        text=True,
+    )
+    (lacking,) = (
+        one for one in map(json.loads, told.stdout.splitlines()) if one["check"] == "rights"
+    )
+    named = set(re.findall(r"publish ([^,]+)", lacking["text"]))
+    assert lacking["verdict"] == "failed", lacking
+    assert named == {
+        "$KV.mesh-groups.>",
+        "_BRIDGE.mesh-groups.>",
+        "_INBOX.mesh.>",
+        "$JS.API.STREAM.DELETE.*",
+    }
+    assert told.returncode == 1
 
 
 async def attempt(url: str, api: str) -> None:

@@ -84,6 +84,8 @@ def test_other_numbers_are_no_cards(text: str) -> None:
         ("Hauptstraße 12a", "••• straße"),
         ("send it to P.O. Box 1234", "send it to P.O. Box •••"),
         ("my zip code is 28801", "my zip code is 28•••"),
+        ("ZIP: 28801 For the lamp", "ZIP: 28••• For the lamp"),
+        ("postcode SW1A 1AA", "postcode SW•••"),
     ],
 )
 def test_personal_data_in_text_is_masked(text: str, masked: str) -> None:

@@ -1,6 +1,7 @@
 // The conversation's page: every message of a session as an arrow between actors, and for the hop
 // that is looked at what it changed. It follows the session while somebody looks.
 
+import { changed, fact, tag, value } from "./changes.js";
 import { byId, element } from "./dom.js";
 import { ago, count, moment } from "./figures.js";
 import { clock, milliseconds, remark, slots, strip, tone, words } from "./hops.js";
@@ -146,41 +147,11 @@ function turnSection(turn) {
 
 // ---- the hop that is looked at ----
 
-function value(content, tone) {
-  const text = typeof content === "string" ? content : JSON.stringify(content, null, 2);
-  return element("pre", { class: "value", "data-tone": tone }, text);
-}
-
-function changed(change) {
-  const signs = { added: "+", changed: "±", removed: "−" };
-  return element(
-    "li",
-    { class: "change", "data-kind": change.kind },
-    element(
-      "p",
-      {},
-      element("b", { "aria-hidden": "true" }, signs[change.kind]),
-      element("span", { class: "visually-hidden" }, `${change.kind} `),
-      element("code", {}, change.path),
-    ),
-    change.kind === "added" ? null : value(change.before, "before"),
-    change.kind === "removed" ? null : value(change.after, "after"),
-  );
-}
-
-function fact(name, ...told) {
-  return [element("dt", {}, name), element("dd", {}, ...told)];
-}
-
 function place(record) {
   const where = new URLSearchParams({ partition: record.partition, offset: record.offset });
   const link = element("a", { href: `/streams/${encodeURIComponent(record.topic)}?${where}`, class: "mono" });
   link.textContent = `${record.topic} ${record.partition}/${record.offset}`;
   return link;
-}
-
-function tag(text, tone = "") {
-  return element("span", { class: "tag", "data-tone": tone }, text);
 }
 
 function stepDetail({ step }) {
@@ -423,6 +394,20 @@ async function list() {
     notice(error.message);
   }
 }
+
+/** Work on all of it once more with the code of today, and look at what that changes. */
+async function replay() {
+  byId("replay").disabled = true;
+  try {
+    const { run } = await ask("/api/replay", { method: "POST", body: { session }, patience: 60_000 });
+    location.assign(`/replay/${run}`);
+  } catch (error) {
+    notice(error.message);
+    byId("replay").disabled = false;
+  }
+}
+
+byId("replay").addEventListener("click", replay);
 
 byId("look").addEventListener("submit", (event) => {
   event.preventDefault();

@@ -10,6 +10,7 @@ const PAGES = [
   ["Dead letters", "/streams/deadletters"],
   ["Publish", "/streams/publish"],
   ["Conversation", "/streams/conversation"],
+  ["Replay", "/replay"],
   ["Chat", "/"],
 ];
 
@@ -83,7 +84,7 @@ export function notice(text, tone = "bad") {
 
 function link([title, path]) {
   const here = location.pathname === path || (path === "/streams" && isTopic());
-  const inside = path.length > "/streams".length && location.pathname.startsWith(`${path}/`);
+  const inside = path !== "/" && path !== "/streams" && location.pathname.startsWith(`${path}/`);
   return element("a", { href: path, ...(here || inside ? { "aria-current": "page" } : {}) }, title);
 }
 

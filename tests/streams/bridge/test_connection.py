@@ -107,3 +107,26 @@ async def test_it_waits_for_a_server_and_comes_back_to_one(tmp_path: Path) -> No
         await client.close()
     finally:
         server.stop()
+
+
+async def test_flushing_asks_after_everything_that_was_sent() -> None:
+    """nats-py's own would ask first: what a subscription waits for could be missed."""
+    heard: list[bytes] = []
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"server_id":"X","version":"2.15.1","max_payload":1024}\r\n')
+        while line := await reader.readline():
+            heard.append(line.split()[0] if line.strip() else b"")
+            if heard[-1] == b"PING":
+                writer.write(b"PONG\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(listen, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        client = await connect(parse_url(f"nats://127.0.0.1:{port}"), name="test")
+        greeted = len(heard)
+        await client.subscribe("a")
+        await client.publish("a", b"")
+        await client.flush()
+        assert [word for word in heard[greeted:] if word] == [b"SUB", b"PUB", b"PING"]
+        await client.close()

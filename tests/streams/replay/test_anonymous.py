@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -189,6 +190,50 @@ def test_names_come_from_what_customers_say_of_themselves_too() -> None:
             assert gone not in whole(message)
     assert two.payload.intent is not None
     assert two.payload.text.endswith(two.payload.intent.entities[0].value.lower())
+
+
+def test_a_form_that_a_customer_fills_in_is_read_line_by_line() -> None:
+    said = "First name: Ava\nLast name: Kovacs\nZIP: 55082\nFor the lamp: NEW YORK"
+    (message,) = changed(finished(text=said))
+    lines = message.payload.text.splitlines()
+    assert [line.partition(":")[0] for line in lines] == [
+        "First name",
+        "Last name",
+        "ZIP",
+        "For the lamp",
+    ]
+    for gone in ("ava", "kovacs", "55082"):
+        assert gone not in whole(message)
+
+
+def test_what_is_quoted_and_cut_off_is_cut_off_after_it_was_exchanged() -> None:
+    said = "Please use raj.santos4322@example.com to look up where my parcel is, would you?"
+    message = looked_up(customer(), said)
+    for end in range(12, len(said)):
+        quote = f"The customer wrote: {said[:end]}…"
+        message.trace[-1].exchanges[0].request["body"] = {"text": quote, "end": quote[:-1]}
+        message.trace[-1].exchanges[1].request["body"] = {"more": f"{quote} {said}"[:160]}
+        (new,) = changed(message)
+        body = new.trace[-1].exchanges[0].request["body"]
+        assert body["text"] == f"The customer wrote: {new.payload.text[:end]}…"
+        more = new.trace[-1].exchanges[1].request["body"]["more"]
+        assert more == f"{body['text']} {new.payload.text}"[:160]
+
+
+def test_what_somebody_has_masked_stays_as_it_is() -> None:
+    message = finished(text="a link went to r***@example.com")
+    message.trace[0].exchanges[0].request["sent_to"] = "r***@example.com"
+    (new,) = changed(message)
+    assert new.trace == message.trace
+    assert new.payload.text == message.payload.text
+
+
+def test_the_new_in_front_of_a_town_stays_as_people_say_it_of_other_things() -> None:
+    address = {**ADDRESS, "city": "New York"}
+    message = looked_up(customer(address=address), "to my New York address, my new york one")
+    (new,) = changed(message)
+    assert re.fullmatch(r"to my New (\w)(\w+) address, my new (?i:\1)\2 one", new.payload.text)
+    assert "york" not in whole(new)
 
 
 def test_ids_that_carry_a_name_are_ids_without_it() -> None:

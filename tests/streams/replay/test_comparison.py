@@ -4,13 +4,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streams.message import Exchange, Failure, Hop, Message
 from streams.payload import Json, Response
 from streams.replay.comparison import ASPECTS, TurnComparison, compare, compare_hops
 from tests.streams.replay.whole_turn import AT, FILLED, a_turn, edited, place_of
+from tests.streams.test_message import messages
 
 unhurried = settings(deadline=None, max_examples=60)
 Edit = Callable[[Json], Any]
@@ -493,3 +494,13 @@ def test_a_comparison_survives_json() -> None:
     comparison = compare(a_turn(), edited(a_turn(), 2, put("intent", "name", value="other")))
 
     assert TurnComparison.model_validate_json(comparison.model_dump_json()) == comparison
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(messages, messages)
+def test_whatever_a_recording_holds_is_compared(one: Message, other: Message) -> None:
+    comparison = compare(one, other)
+
+    assert TurnComparison.model_validate_json(comparison.model_dump_json()) == comparison
+    assert compare(one, one).verdict in ("same", "not recorded")
+    assert len(compare_hops(one, other)) >= max(len(one.trace), len(other.trace))
