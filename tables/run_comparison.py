@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Final, TypeVar
 
-from streams.errors import MeshError
-from streams.message import Message
 from streams.replay.comparison import compare
-from tables.runs import About, Result, Run, Runs, key_of
+from streams.replay.entry import entered
+from tables.runs import About, Result, Run, Runs, Stopped, key_of
 
 BATCH: Final = 20
 """Turns that are held at once."""
@@ -28,10 +27,6 @@ def begin(runs: Runs, first: str, second: str) -> Run:
             expected=expected,
         )
     )
-
-
-class Stopped(MeshError):
-    """The comparison was told to stop."""
 
 
 def fill(into: Run, runs: Runs, stop: Callable[[], bool] = lambda: False) -> None:
@@ -71,7 +66,7 @@ def _pair(position: int, first: Result | None, second: Result | None) -> Result:
     if known is None:
         raise ValueError("a turn that neither replay has")
     # What the first replay did not come to the end with is not known, though the turn is.
-    before = _only_words(known.recorded)
+    before = entered(known.recorded)
     if first is not None and first.replayed is not None:
         before = first.replayed
     after = second.replayed if second is not None else None
@@ -82,13 +77,6 @@ def _pair(position: int, first: Result | None, second: Result | None) -> Result:
         reason = second.comparison.reason
     comparison = compare(before, after, attempt=known.comparison.attempt, failure=reason)
     return Result(position, comparison, before, after)
-
-
-def _only_words(message: Message) -> Message:
-    """Return a turn of which nothing is known but what the customer said."""
-    words = message.payload.model_dump(include={"text", "email", "at", "channel", "turn"})
-    payload = type(message.payload).model_validate(words)
-    return message.model_copy(update={"payload": payload, "trace": []})
 
 
 def _batches(values: Iterable[_T]) -> Iterator[list[_T]]:

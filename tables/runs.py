@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import secrets
+import shutil
 import sqlite3
 import time
 import zlib
@@ -65,6 +66,10 @@ class NoSuchRun(MeshError):
 
 class RunIsWritten(MeshError):
     """Somebody writes this run: nobody else may, nor delete it."""
+
+
+class Stopped(MeshError):
+    """Somebody asked that a run should end."""
 
 
 class About(BaseModel):
@@ -195,6 +200,7 @@ class Runs:
         path = self._existing(run)
         resumed = Run(path, _lock(path))
         try:
+            _stop_file(path).unlink(missing_ok=True)
             resumed.say(state="running", ended_at=None, problem="")
         except BaseException:
             resumed.close()
@@ -219,6 +225,13 @@ class Runs:
                 return path.stem
         raise NoSuchRun("There is no replay yet.")
 
+    def stop(self, run: str, why: str) -> None:
+        """Ask whoever writes a run to end it: the next that is added raises Stopped with `why`."""
+        path = self._existing(run)
+        if not _is_locked(path):
+            raise NoSuchRun(f"Replay {run!r} is not under way.")
+        _stop_file(path).write_text(why)
+
     def delete(self, run: str) -> None:
         """Delete a run; RunIsWritten while it is under way."""
         path = self._path(run)
@@ -226,6 +239,8 @@ class Runs:
             raise NoSuchRun(f"There is no replay {run!r}.")
         lock = _lock(path)
         try:
+            # What a player left that was killed.
+            shutil.rmtree(self.folder / f"{run}.work", ignore_errors=True)
             for name in _files(path):
                 name.unlink(missing_ok=True)
         finally:
@@ -267,7 +282,10 @@ class Run:
     # Written by one
 
     def add(self, results: Iterable[Result], bad: Iterable[BadLine] = ()) -> None:
-        """Add turns and bad lines, and count them; what is there already is not added again."""
+        """Add turns and bad lines, and count them; what is there already is not added again.
+
+        Stopped, with all of it added, if somebody asked for the run's end.
+        """
         with self._writing() as db:
             summary = self._summary(db)
             for result in results:
@@ -278,6 +296,8 @@ class Run:
                 if summary.bad_lines <= BAD_LINES_KEPT:
                     db.execute("INSERT INTO bad_lines VALUES (?, ?)", (line.number, line.reason))
             db.execute("UPDATE run SET summary = ?", (summary.model_dump_json(),))
+        with suppress(FileNotFoundError):
+            raise Stopped(_stop_file(self.path).read_text())
 
     def say(self, **changes: Any) -> About:
         """Change what is said about the run, and return it."""
@@ -580,7 +600,12 @@ def _check(path: Path) -> None:
 
 def _files(path: Path) -> list[Path]:
     """Return all files of a run: what SQLite keeps beside the database, and the lock last."""
-    return [path.with_name(path.name + end) for end in ("", "-wal", "-shm", ".lock")]
+    return [path.with_name(path.name + end) for end in ("", "-wal", "-shm", ".stop", ".lock")]
+
+
+def _stop_file(path: Path) -> Path:
+    """Return the file that says why a run is to end; only its writer changes the run itself."""
+    return path.with_name(f"{path.name}.stop")
 
 
 def _lock(path: Path) -> int:

@@ -22,7 +22,7 @@ from streams.replay.spread import spread
 from streams.replay.words import leading_in_words
 from streams.topics import JOURNAL as TOPIC
 from tables import run_comparison
-from tables.runs import Listed, NoSuchRun, Result, Row, Run, RunIsWritten, Runs, Wanted
+from tables.runs import Listed, NoSuchRun, Result, Row, Run, RunIsWritten, Runs, Stopped, Wanted
 from web.drafts import ROUTING
 from web.errors import ApiError
 from web.events import Events, events
@@ -105,6 +105,7 @@ def setup(app: web.Application) -> None:
     app.router.add_get(f"{base}/{{run}}", shown)
     app.router.add_delete(f"{base}/{{run}}", delete)
     app.router.add_post(f"{base}/{{run}}/again", again)
+    app.router.add_post(f"{base}/{{run}}/stop", stop)
     app.router.add_get(f"{base}/{{run}}/live", live)
     app.router.add_get(f"{base}/{{run}}/turns", turns)
     turn = f"{base}/{{run}}/turns/{{position:\\d+}}"
@@ -196,7 +197,7 @@ async def compare(request: web.Request) -> web.Response:
 
     def fill() -> None:
         # What goes wrong is said by the run itself.
-        with into, suppress(NoSuchRun, run_comparison.Stopped):
+        with into, suppress(NoSuchRun, Stopped):
             run_comparison.fill(into, runs, under_way.stop.is_set)
 
     task = asyncio.create_task(asyncio.to_thread(fill))
@@ -265,6 +266,18 @@ async def whole(request: web.Request) -> web.Response:
     with _told():
         told = await asyncio.to_thread(_turn_told, run, result, unmask)
     return web.json_response(told)
+
+
+async def stop(request: web.Request) -> web.Response:
+    """`POST /api/replay/RUN/stop`: have a replay that is under way end; it can be gone on with."""
+    asks = operator(request)
+    room, name = request.app[ROOM], request.match_info["run"]
+    with _told():
+        await asyncio.to_thread(request.app[RUNS].open, name)
+        entry = Entry(operator=asks.name, action="stop", target=f"replay {name}")
+        await append(room.gateway.client, room.settings, entry)
+        await asyncio.to_thread(request.app[RUNS].stop, name, f"It was stopped by {asks.name}.")
+    return web.json_response({})
 
 
 async def delete(request: web.Request) -> web.Response:

@@ -5,6 +5,7 @@ from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from streams.inspection.expression import BadExpression, Expression
 from streams.message import Id
 from streams.payload import SLOTS, Json, Payload
 from streams.replay.selection import Selection
@@ -94,6 +95,16 @@ class ReplayRequest(Selection):
             if actor not in ACTORS:
                 raise ValueError(f"there is no actor {actor!r}; there are: {', '.join(ACTORS)}")
         return live
+
+    @field_validator("filter")
+    @classmethod
+    def _is_an_expression(cls, text: str | None) -> str | None:
+        if text is not None:
+            try:
+                Expression(text)
+            except BadExpression as error:
+                raise ValueError(str(error)) from None
+        return text
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -22,6 +22,7 @@ from tables.runs import (
     Run,
     RunIsWritten,
     Runs,
+    Stopped,
     Wanted,
     key_of,
     new_run_id,
@@ -232,7 +233,22 @@ def test_a_run_whose_player_died_is_interrupted_and_goes_on(runs: Runs, tmp_path
     assert runs.open(name).about().state == "ended"
 
 
+def test_a_run_is_stopped_by_who_only_reads_it_and_goes_on_later(runs: Runs) -> None:
+    with runs.create(About(source="x")) as run:
+        runs.stop(run.name, "stopped by Ann")
+        with pytest.raises(Stopped, match="stopped by Ann"):
+            run.add([result(0, "same")])
+        assert run.summary().turns == 1
+        run.end("interrupted", "stopped by Ann")
+    with pytest.raises(NoSuchRun, match="not under way"):
+        runs.stop(run.name, "again")
+    with runs.resume(run.name) as run:
+        run.add([result(1, "same")])
+        assert run.summary().turns == 2
+
+
 def test_a_deleted_run_leaves_nothing(runs: Runs, filled: Run) -> None:
+    (runs.folder / f"{filled.name}.work" / "streams").mkdir(parents=True)
     runs.delete(filled.name)
 
     assert list(runs.folder.iterdir()) == []

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from streams.replay.request import ReplayRequest
-from tables.runs import About, Run, new_run_id
+from tables.runs import About, Run, Stopped, new_run_id
 from tests.web.looked_at import read_events
 from tests.web.operators import NAME, bearer
 from tests.web.replays import NAMES, Room, result, running_room
@@ -35,6 +35,7 @@ async def test_they_are_for_operators_alone(room: Room) -> None:
         ("GET", f"/{run}"),
         ("DELETE", f"/{run}"),
         ("POST", f"/{run}/again"),
+        ("POST", f"/{run}/stop"),
         ("GET", f"/{run}/live"),
         ("GET", f"/{run}/turns"),
         ("GET", f"/{run}/turns/0"),
@@ -296,6 +297,15 @@ async def test_a_replay_is_followed_from_before_it_begins_to_its_end(room: Room)
 
     assert seen == sorted(seen)
     assert seen[-1] == 2
+
+
+async def test_a_replay_that_is_under_way_is_stopped(room: Room) -> None:
+    with room.runs.create(About(source="x")) as run:
+        assert (await room.ask("POST", f"/{run.name}/stop"))[0] == 200
+        with pytest.raises(Stopped, match=f"It was stopped by {NAME}"):
+            run.add([result(0, "same")])
+    assert (await room.ask("POST", f"/{run.name}/stop"))[0] == 404
+    assert {entry.action for entry in await room.audit(f"replay {run.name}")} == {"stop"}
 
 
 async def test_a_run_is_deleted_and_that_is_written_down(room: Room) -> None:

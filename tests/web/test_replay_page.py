@@ -9,10 +9,11 @@ from playwright.async_api import Browser, expect
 from streams.message import Message
 from streams.payload import Payload
 from streams.replay.request import ReplayRequest
-from tables.runs import About
+from tables.runs import About, Stopped
 from tests.browser import chromium, needs_browser
 from tests.streams.replay.whole_turn import AT
 from tests.web.looked_at import PHONE, SIDEWAYS, WIDE
+from tests.web.operators import NAME
 from tests.web.replays import NAMES, Room, result, running_room
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), *needs_browser]
@@ -149,8 +150,13 @@ async def test_progress_is_shown_while_it_goes_on(room: Room, browser: Browser) 
         run.add([result(0, "same"), result(1, "intent")])
         await expect(page.locator("#pace")).to_contain_text("2 of 4 turns")
         await expect(page.locator(".turn-row")).to_have_count(1)
-        run.end()
+        await page.get_by_role("button", name="Stop").click()
+        await expect(page.locator("#pace")).to_contain_text("It stops")
+        with pytest.raises(Stopped):
+            run.add([result(2, "same")])
+        run.end("interrupted", f"It was stopped by {NAME}.")
     await expect(page.locator("#under-way")).to_be_hidden()
+    await expect(page.locator("#lead")).to_contain_text(f"It was stopped by {NAME}.")
     await page.context.close()
 
 

@@ -2,7 +2,7 @@
 
 import { byId, element } from "./dom.js";
 import { ago, bytes, count, duration, moment } from "./figures.js";
-import { bar, manner, state, title } from "./replay_parts.js";
+import { bar, manner, state, timed, title } from "./replay_parts.js";
 import { ask, begin, notice } from "./shell.js";
 
 const AGAIN = 2000;
@@ -26,8 +26,8 @@ function line({ about, summary, size }) {
     `${count(summary.turns)}${about.expected && about.state === "running" ? ` of ${count(about.expected)}` : ""} turns`,
     summary.turns ? (different ? `${count(different)} not the same` : "all the same") : null,
     summary.bad_lines ? `${count(summary.bad_lines)} bad lines` : null,
-    summary.time_ratio ? `time × ${summary.time_ratio.toFixed(2)}` : null,
-    summary.cost_ratio ? `cost × ${summary.cost_ratio.toFixed(2)}` : null,
+    summary.time_ratio && timed(about) ? `time × ${summary.time_ratio.toFixed(2)}` : null,
+    summary.cost_ratio && timed(about) ? `cost × ${summary.cost_ratio.toFixed(2)}` : null,
     bytes(size),
   ];
   return element(

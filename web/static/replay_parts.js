@@ -37,7 +37,7 @@ export function bar(counts, { of = null, what = "turns" } = {}) {
 
 /** Return a share of the largest as a plain bar. */
 export function share(many, most) {
-  const width = most ? Math.max((many / most) * 100, 1) : 0;
+  const width = many ? Math.max((many / most) * 100, 1) : 0;
   return svg(
     "svg",
     { class: "stack-bar", width: "100%", height: 8, "aria-hidden": "true" },
@@ -90,6 +90,9 @@ export function title({ source, request }) {
   ].filter(Boolean);
   return [of, ...only].join(", ");
 }
+
+/** Whether the time that a replay took says something: recorded answers come at once. */
+export const timed = (about) => about.mode !== "recorded" || about.live.length > 0;
 
 /** How a replay was answered, in words. */
 export function manner(about) {

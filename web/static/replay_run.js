@@ -4,7 +4,7 @@ import { byId, element } from "./dom.js";
 import { ago, count, moment } from "./figures.js";
 import { milliseconds } from "./hops.js";
 import { settled } from "./problems.js";
-import { bar, manner, mark, share, spent, title, VERDICTS } from "./replay_parts.js";
+import { bar, manner, mark, share, spent, timed, title, VERDICTS } from "./replay_parts.js";
 import { ask, begin, notice } from "./shell.js";
 
 const AGAIN = 3000;
@@ -29,7 +29,7 @@ function head({ about, summary }) {
     `${moment(about.started_at).slice(0, 19)} (${ago(about.started_at)})${took}`,
     manner(about),
     about.code ? `code ${about.code}` : null,
-    about.state === "interrupted" ? `interrupted: ${about.problem || "nobody said why"}` : null,
+    about.state === "interrupted" ? `interrupted: ${about.problem || "nobody said why."} ${known.can_repeat ? `Go on with python app.py replay --resume ${about.run}` : ""}` : null,
   ]
     .filter(Boolean)
     .join(" · ");
@@ -92,7 +92,7 @@ function totals({ about, summary, aspects }) {
   );
   byId("spent").replaceChildren(...spent(summary.recorded, summary.replayed));
   if (!byId("spent").childElementCount) byId("spent").append(element("p", { class: "muted" }, "Not known."));
-  else if (about.mode === "recorded" && !about.live.length)
+  else if (!timed(about))
     byId("spent").append(element("p", { class: "muted small" }, "Recorded answers come at once and cost nothing now: the time is that of our own code."));
   options("aspect", aspects);
   options("actor", actors.map(([actor]) => actor));
@@ -237,6 +237,17 @@ async function badLines() {
   byId("bad-lines").replaceChildren(...lines.map((line) => element("li", {}, element("span", { class: "mono" }, `${line.number}`), ` ${line.reason}`)));
 }
 
+async function stop() {
+  byId("stop").disabled = true;
+  try {
+    await ask(`/api/replay/${run}/stop`, { method: "POST", body: {} });
+    byId("pace").textContent = "It stops when what is under way has ended …";
+  } catch (error) {
+    notice(error.message);
+    byId("stop").disabled = false;
+  }
+}
+
 async function again() {
   byId("again").disabled = true;
   try {
@@ -254,6 +265,7 @@ byId("text").addEventListener("input", settled(() => filter("text", byId("text")
 byId("filters-of-turns").addEventListener("submit", (event) => event.preventDefault());
 byId("more").addEventListener("click", () => load(true));
 byId("again").addEventListener("click", again);
+byId("stop").addEventListener("click", stop);
 
 await begin({ masking: true, changed: () => filter("", "") });
 follow();

@@ -40,7 +40,9 @@ function head() {
 function replies() {
   const reply = turn.aspects.reply;
   const sides = [reply?.recorded ?? null, reply?.replayed ?? null];
-  const told = sides.every((side) => side !== null) ? difference(...sides) : sides.map((side) => (side === null ? null : [["same", side]]));
+  // What follows from a missing answer is not another wording of what was recorded.
+  const comparable = reply?.verdict !== "not recorded" && sides.every((side) => side !== null);
+  const told = comparable ? difference(...sides) : sides.map((side) => (side === null ? null : [["same", side]]));
   const side = (title, stretches, lacking) =>
     element("div", { class: "panel side" }, element("h3", {}, title), stretches ? element("p", { class: "text" }, ...marked(stretches)) : element("p", { class: "muted" }, lacking));
   byId("reply-tag").hidden = !reply;
@@ -50,7 +52,7 @@ function replies() {
   }
   byId("replies").replaceChildren(
     side("Recorded", told[0], "No reply was recorded."),
-    side("Now", told[1], turn.verdict === "failed" ? turn.reason : "There is none."),
+    side(sides[0] !== null && reply?.verdict === "not recorded" ? "Now, without an answer that was not recorded" : "Now", told[1], turn.verdict === "failed" ? turn.reason : "There is none."),
   );
 }
 

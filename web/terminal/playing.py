@@ -20,7 +20,7 @@ from streams.replay.lines import BadLine
 from streams.replay.player import Given, Manner, Played, Player
 from streams.replay.request import JOURNAL, ReplayRequest
 from streams.replay.selection import Selection
-from streams.replay.source import Source, Turns, find
+from streams.replay.source import Turns, find
 from streams.settings import Settings
 from streams.version import code_version
 from tables.runs import About, Key, Result, Run, Runs, key_of
@@ -192,40 +192,41 @@ class Performance:
         self._tell = tell
         self._show = show
 
-    async def give(self, request: ReplayRequest, run: Run | None = None) -> Run:
-        """Replay what is asked for, in a new run or one to go on with, and return it ended.
+    async def give(self, request: ReplayRequest, run: Run | None = None, *, name: str = "") -> Run:
+        """Replay what is asked for and return the run, ended.
 
-        What a run cannot go on from is raised as MeshError or BridgeError, and said in the run.
+        It is a new one, called `name` if that is given, or `run`, which goes on then. What a
+        replay cannot go on from is raised as MeshError or BridgeError, and said in the run.
         """
+        if name:
+            # Whoever chose the name waits for it, and learns there also what cannot be replayed.
+            run = self._runs.create(about(request, name=name))
         async with AsyncExitStack() as stack:
-            client = None
-            if request.source == JOURNAL:
-                client = await _connected(self._settings)
-                stack.push_async_callback(client.close)
-            against = self._runs.open(request.against) if request.against else None
-            origin = run.about().origin if run is not None else None
-            if origin is None:
-                origin = await find(
-                    request.source, selection_of(request), client, self._settings.prefix
-                )
-            if run is None:
-                run = self._runs.create(about(request, origin))
-            stack.callback(run.close)
-            run.say(origin=origin, source=origin.name, code=code_version())
-            playing = Playing(
-                run,
-                request,
-                Turns(origin, client, self._settings.prefix),
-                against,
-                self._tell,
-            )
             try:
-                await self._play(playing)
+                client = None
+                if request.source == JOURNAL:
+                    client = await _connected(self._settings)
+                    stack.push_async_callback(client.close)
+                origin = run.about().origin if run is not None else None
+                if origin is None:
+                    selection, prefix = selection_of(request), self._settings.prefix
+                    origin = await find(request.source, selection, client, prefix)
+                against = self._runs.open(request.against) if request.against else None
+                if run is None:
+                    run = self._runs.create(about(request))
+                run.say(origin=origin, source=origin.name, code=code_version())
+                turns = Turns(origin, client, self._settings.prefix)
+                await self._play(Playing(run, request, turns, against, self._tell))
             except BaseException as error:
-                told = str(error) if isinstance(error, MeshError | BridgeError) else ""
-                run.end("interrupted", told or "It was stopped.")
+                if run is not None:
+                    told = str(error) if isinstance(error, MeshError | BridgeError) else ""
+                    run.end("interrupted", told or "It was stopped.")
                 raise
-            run.end()
+            else:
+                run.end()
+            finally:
+                if run is not None:
+                    run.close()
         return run
 
     async def _play(self, playing: Playing) -> None:
@@ -255,11 +256,11 @@ class Performance:
             self._show(playing)
 
 
-def about(request: ReplayRequest, origin: Source | None = None) -> About:
+def about(request: ReplayRequest, *, name: str = "") -> About:
     """Return what a new run says of itself."""
     return About(
-        source=origin.name if origin else request.source,
-        origin=origin,
+        run=name,
+        source=request.source,
         request=request,
         mode=request.mode,
         live=list(request.live),

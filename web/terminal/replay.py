@@ -91,6 +91,7 @@ def replay_command(launch: Launch) -> click.Command:
         metavar="[FILE]",
         help="Make the outcome the baseline, in SOURCE or FILE. Without SOURCE: the last run's.",
     )
+    @click.option("--requested", hidden=True, help="A page asks: as JSON on stdin, for this run.")
     @click.pass_obj
     def replay(
         load_settings: Callable[[], Settings],
@@ -98,6 +99,7 @@ def replay_command(launch: Launch) -> click.Command:
         source: str | None,
         gate: str,
         resume: str | None,
+        requested: str | None,
         accepted: str | None,
         as_json: bool,
         junit: Path | None,
@@ -113,7 +115,7 @@ def replay_command(launch: Launch) -> click.Command:
         runs = Runs(settings.data_dir)
         try:
             conditions = Gate(gate)
-            if source is None and resume is None:
+            if source is None and resume is None and requested is None:
                 if accepted is None:
                     raise click.UsageError("Name a SOURCE: a file, or `journal`.")
                 _accept(runs.open(_named(runs, LAST)), accepted)
@@ -123,8 +125,13 @@ def replay_command(launch: Launch) -> click.Command:
                 request = resumed.about().request or _impossible(resume)
             else:
                 resumed = None
-                request = _request(runs, source or "", asked)
-            run, changed = _perform(settings, launch, request, resumed, as_json)
+                request = (
+                    _request(runs, source or "", asked)
+                    if requested is None
+                    else ReplayRequest.model_validate_json(sys.stdin.read())
+                )
+            changed = _Changed(as_json)
+            run = _perform(settings, launch, changed, request, resumed, requested or "")
             judgement = _Judgement(run, conditions, junit, markdown)
             _tell(run, changed, judgement, conditions, as_json)
             if accepted is not None:
@@ -145,7 +152,8 @@ def _request(runs: Runs, source: str, asked: dict[str, Any]) -> ReplayRequest:
     except ValidationError as error:
         wrong = error.errors(include_url=False)[0]
         place = "".join(f"--{part}: " for part in wrong["loc"][:1])
-        raise click.UsageError(f"{place}{wrong['msg']}") from None
+        reason = wrong["msg"].removeprefix("Value error, ")
+        raise click.UsageError(f"{place}{reason}") from None
 
 
 def _named(runs: Runs, name: str) -> str:
@@ -179,12 +187,13 @@ class _Changed:
 def _perform(
     settings: Settings,
     launch: Launch,
+    changed: _Changed,
     request: ReplayRequest,
     resumed: Run | None,
-    as_json: bool,
-) -> tuple[Run, _Changed]:
+    name: str,
+) -> Run:
     """Replay, and say how far it is. Ctrl-C ends the program, and says how to go on."""
-    bar, changed = Bar("turns"), _Changed(as_json)
+    bar = Bar("turns")
     begun: list[Run] = []
 
     def show(playing: Playing) -> None:
@@ -196,7 +205,8 @@ def _perform(
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in one
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        return await Performance(settings, launch, changed.hear, show).give(request, resumed)
+        performance = Performance(settings, launch, changed.hear, show)
+        return await performance.give(request, resumed, name=name)
 
     say("Starting a mesh of today's code …")
     try:
@@ -207,7 +217,7 @@ def _perform(
             say(f"Interrupted. Go on with: python app.py replay --resume {begun[0].name}")
         sys.exit(INTERRUPTED)
     bar.end()
-    return run, changed
+    return run
 
 
 class _Judgement:

@@ -1,0 +1,342 @@
+"""Recorded conversations against today's code, as people and CI replay them."""
+
+import asyncio
+import gzip
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from click.testing import CliRunner
+
+import app
+from mocks.laptop import addresses
+from streams.bridge.connection import connect, parse_url
+from streams.message import Message
+from tables.runs import Runs
+from tests.whole_mesh import ROOT, WholeMesh, whole_mesh
+
+pytestmark = pytest.mark.timeout(300)
+
+#: What decides turns, and what it takes to run it.
+CODE = ("agents", "mocks", "streams", "tables", "web", "app.py")
+COPIES = 30
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeMesh]:
+    """A mesh that has talked to the five customers of the scenarios."""
+    with whole_mesh(tmp_path_factory.mktemp("mesh") / "data") as running:
+        done = command(running, "scenarios", "--json")
+        assert done.status == 0, done.stdout + done.stderr
+        yield running
+
+
+@pytest.fixture(scope="module")
+def recording(mesh: WholeMesh, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the customers of the scenarios said and were told."""
+    path = tmp_path_factory.mktemp("recordings") / "scenarios.jsonl"
+    done = command(mesh, "record", "export", str(path))
+    assert done.status == 0, done.stderr
+    return path
+
+
+@dataclass
+class Done:
+    """What a command printed, and its exit status."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+def command(mesh: WholeMesh, *arguments: str, **environment: str) -> Done:
+    """Run a command of ours in this process: to import everything anew takes seconds."""
+    done = CliRunner().invoke(app.cli, arguments, env={**mesh.environment, **environment})
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return Done(done.exit_code, done.stdout, done.stderr)
+
+
+def command_of(code: Path, mesh: WholeMesh, *arguments: str) -> Done:
+    """Run a command of other code."""
+    done = subprocess.run(
+        [sys.executable, str(code / "app.py"), *arguments],
+        capture_output=True,
+        text=True,
+        env=mesh.environment,
+        cwd=code,
+        timeout=200,
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+@dataclass
+class Replayed:
+    """What `replay --json` told."""
+
+    status: int
+    turns: list[dict[str, Any]]
+    summary: dict[str, Any]
+    gate: dict[str, Any]
+    run: str
+    told: str
+
+    @property
+    def verdicts(self) -> dict[str, int]:
+        return {name: count for name, count in self.summary["verdicts"].items() if count}
+
+
+def replay(mesh: WholeMesh, *arguments: str, code: Path | None = None, **env: str) -> Replayed:
+    asked = ("replay", "--json", *arguments)
+    done = command(mesh, *asked, **env) if code is None else command_of(code, mesh, *asked)
+    assert done.stdout, done.stderr
+    *turns, last = map(json.loads, done.stdout.splitlines())
+    return Replayed(
+        done.status,
+        [line["turn"] for line in turns],
+        last["summary"],
+        last["gate"],
+        last["run"],
+        done.stderr,
+    )
+
+
+def multiplied(recording: Path, into: Path, copies: int) -> int:
+    """Write the recording so many times over, with ids of their own; return the turns."""
+    header, *lines = recording.read_text().splitlines()
+    turns = 0
+    with gzip.open(into, "wt") as file:
+        file.write(header + "\n")
+        for copy in range(copies):
+            for line in lines:
+                message = Message.decode(line.encode())
+                text = line.replace(message.session_id, f"{message.session_id[:40]}-{copy}")
+                file.write(text.replace(message.id, f"{message.id}-{copy}") + "\n")
+                turns += 1
+    return turns
+
+
+def changed_code(into: Path, file: str, old: str, new: str) -> Path:
+    """Return a copy of the code in which one line is another one."""
+    for name in CODE:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, into / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, into / name)
+    text = (into / file).read_text()
+    assert old in text
+    (into / file).write_text(text.replace(old, new))
+    return into
+
+
+async def namespaces(mesh: WholeMesh) -> set[str]:
+    """Return the prefixes of all streams on the mesh's broker."""
+    client = await connect(parse_url(addresses(mesh.data_dir)["nats"]), name="test")
+    try:
+        infos = await client.jetstream().streams_info()
+        return {(info.config.name or "").removeprefix("KV_").partition("--")[0] for info in infos}
+    finally:
+        await client.close()
+
+
+@pytest.mark.parametrize("workers", ["1", "3"])
+def test_unchanged_code_does_the_same_however_many_work_on_it(
+    mesh: WholeMesh, workers: str
+) -> None:
+    before = asyncio.run(namespaces(mesh))
+    found = replay(mesh, "journal", "--workers", workers, "--fail-on", "failed,different,reply<1")
+    assert found.verdicts == {"same": 7}
+    assert found.turns == []
+    assert (found.status, found.gate["passed"]) == (0, True)
+    assert asyncio.run(namespaces(mesh)) == before
+    assert not list((mesh.data_dir / "replays").glob("*.work"))
+
+
+def test_a_changed_rule_shows_the_turns_that_it_touches_and_no_others(
+    mesh: WholeMesh, recording: Path, tmp_path: Path
+) -> None:
+    code = changed_code(
+        tmp_path / "changed",
+        "agents/policy.py",
+        "RETURN_DAYS: Final = 30",
+        "RETURN_DAYS: Final = 0",
+    )
+    files = ("--junit", str(tmp_path / "replay.xml"), "--markdown", str(tmp_path / "replay.md"))
+    found = replay(mesh, str(recording), "--fail-on", "plan,route", *files, code=code)
+    # She asked to return an order, and then said yes to what she was offered no more.
+    returning = [turn for turn in found.turns if turn["intent"] == "return_request"]
+    assert found.turns == returning
+    assert len(found.turns) in (1, 2)
+    first = min(found.turns, key=lambda turn: turn["turn"])
+    assert first["verdict"] == "different"
+    assert first["diverging"]["actor"] == "decision_router"
+    assert first["aspects"]["intent"]["verdict"] == "same"
+    assert first["aspects"]["plan"]["verdict"] == "different"
+    assert (found.status, found.gate["passed"]) == (1, False)
+    cases = ElementTree.parse(tmp_path / "replay.xml").getroot()
+    assert cases.attrib["tests"] == "7"
+    assert int(cases.attrib["failures"]) == found.gate["turns"] > 0
+    assert "Not passed" in (tmp_path / "replay.md").read_text()
+
+    # It was meant: the outcome becomes the baseline, and there is nothing left to tell.
+    baseline = tmp_path / "baseline.jsonl"
+    shutil.copy(recording, baseline)
+    asked = ("replay", str(baseline), "--live", "response_generator", "--accept")
+    accepted = command_of(code, mesh, *asked)
+    assert accepted.status == 0, accepted.stderr
+    assert "is the baseline now: 7 turns" in accepted.stderr
+    again = replay(mesh, str(baseline), "--fail-on", "different", code=code)
+    assert again.verdicts == {"same": 7}
+
+
+def test_an_actor_that_asks_the_outside_changes_nothing_there(
+    mesh: WholeMesh, recording: Path
+) -> None:
+    found = replay(mesh, str(recording), "--mode", "live", "--repeat", "2")
+    assert found.summary["turns"] == 14
+    assert found.summary["verdicts"]["failed"] == 0
+    assert replay(mesh, "journal").summary["turns"] == 7  # nothing of it came into the real mesh
+
+
+def test_a_replay_that_was_killed_goes_on_and_plays_every_turn_once(
+    mesh: WholeMesh, recording: Path, tmp_path: Path
+) -> None:
+    turns = multiplied(recording, tmp_path / "many.jsonl.gz", COPIES)
+    for number in (signal.SIGKILL, signal.SIGINT):
+        arguments = ["replay", str(tmp_path / "many.jsonl.gz")]
+        if number == signal.SIGINT:
+            arguments = ["replay", "--resume", "last"]
+        process = subprocess.Popen(
+            [sys.executable, str(ROOT / "app.py"), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=mesh.environment,
+            cwd=ROOT,
+        )
+        with process:
+            done = until_some_are_done(mesh, process, resumed=number == signal.SIGINT)
+            process.send_signal(number)
+            process.communicate(timeout=60)
+        assert process.returncode in (-signal.SIGKILL, 130)
+        assert 0 < done < turns
+        listed = Runs(mesh.data_dir).listed()[0]
+        assert listed.about.state == "interrupted"
+    found = replay(mesh, "--resume", "last")
+    assert found.summary["turns"] == turns
+    assert found.verdicts == {"same": turns}
+    again = replay(mesh, "--resume", "last")
+    assert again.summary == found.summary
+
+
+def until_some_are_done(
+    mesh: WholeMesh, process: "subprocess.Popen[bytes]", *, resumed: bool
+) -> int:
+    """Wait until the newest replay has kept a turn in this process; return how many it has."""
+    runs = Runs(mesh.data_dir)
+    deadline = time.monotonic() + 60
+    start: int | None = None
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.stdout and process.stdout.read()
+        listed = runs.listed()
+        if listed and listed[0].about.state == "running":
+            turns = listed[0].summary.turns
+            start = turns if start is None else start
+            if turns > (start if resumed else 0):
+                return turns
+        time.sleep(0.02)
+    raise AssertionError("the replay did not get going")
+
+
+def test_lines_that_hold_no_turn_are_counted_and_the_rest_goes_on(
+    mesh: WholeMesh, recording: Path, tmp_path: Path
+) -> None:
+    lines = recording.read_text().splitlines()
+    broken = tmp_path / "broken.jsonl"
+    twice = lines[1]
+    broken.write_text("\n".join([*lines[:3], "{oops", lines[3][:200], *lines[3:], twice]) + "\n")
+    found = replay(mesh, str(broken), "--fail-on", "bad-lines")
+    assert found.verdicts == {"same": 7}
+    assert found.summary["bad_lines"] == 3
+    assert [line["where"] for line in found.summary["first_bad_lines"]][:2] == ["line 4", "line 5"]
+    assert "comes once more" in found.summary["first_bad_lines"][2]["reason"]
+    assert found.status == 1
+
+
+def test_a_file_is_replayed_where_nothing_runs(
+    mesh: WholeMesh, recording: Path, tmp_path: Path
+) -> None:
+    found = replay(mesh, str(recording), MESH_DATA_DIR=str(tmp_path / "elsewhere"))
+    assert found.verdicts == {"same": 7}
+
+
+def test_plain_conversations_are_played_live_and_compared_by_their_replies(
+    mesh: WholeMesh, tmp_path: Path
+) -> None:
+    talk = {
+        "conversation_id": "elsewhere 1",
+        "customer": {"email": "tobias.wren@example.com"},
+        "turns": [
+            {"role": "customer", "text": "Where is my order #W7000201?"},
+            {"role": "agent", "text": "It is on its way."},
+            {"role": "customer", "text": "Thank you!"},
+        ],
+    }
+    path = tmp_path / "talk.jsonl"
+    path.write_text(json.dumps(talk) + "\nno conversation\n")
+    found = replay(mesh, str(path), "--mode", "live")
+    assert found.verdicts == {"not recorded": 2}
+    assert found.summary["bad_lines"] == 1
+    first, second = sorted(found.turns, key=lambda turn: turn["message_id"])
+    assert first["aspects"]["reply"]["recorded"] == "It is on its way."
+    assert "#W7000201" in first["aspects"]["reply"]["replayed"]
+    assert "reply" not in second["aspects"] or second["aspects"]["reply"]["recorded"] is None
+    # The second turn knew the first: its session went on.
+    run = Runs(mesh.data_dir).open(found.run)
+    heard = [result.replayed.payload.history for result in run.results() if result.replayed]
+    assert [len(history) for history in heard] == [0, 2]
+
+    accepted = command(mesh, "replay", "--accept", str(tmp_path / "baseline.jsonl.gz"))
+    assert accepted.status == 0, accepted.stderr
+    assert replay(mesh, str(tmp_path / "baseline.jsonl.gz")).verdicts == {"same": 2}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["no-such-file.jsonl"], "no-such-file.jsonl"),
+        (["journal", "--fail-on", "rout"], "there is no condition 'rout'"),
+        (["journal", "--against", "nonsense"], "nonsense"),
+        (["journal", "--filter", "payload.["], "filter"),
+        ([], "Name a SOURCE"),
+        (["--resume", "20200101T000000000-00000000"], "There is no replay"),
+    ],
+)
+def test_what_cannot_be_replayed_is_said_in_a_line(
+    mesh: WholeMesh, arguments: list[str], told: str
+) -> None:
+    done = command(mesh, "replay", *arguments)
+    assert done.status in (1, 2)
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_runs_are_listed_shown_compared_and_deleted(mesh: WholeMesh) -> None:
+    first, second = replay(mesh, "journal"), replay(mesh, "journal", "--intent", "cancel_order")
+    listed = command(mesh, "runs", "list", "--json").stdout.splitlines()
+    assert [json.loads(line)["about"]["run"] for line in listed[:2]] == [second.run, first.run]
+    assert "7 turns, 7 same" in command(mesh, "runs", "show", first.run).stdout
+    compared = command(mesh, "runs", "compare", first.run, second.run, "--json")
+    summary = json.loads(compared.stdout.splitlines()[-1])["summary"]
+    assert summary["verdicts"]["same"] == second.summary["turns"] > 0
+    assert summary["verdicts"]["failed"] == 7 - second.summary["turns"]
+    assert command(mesh, "runs", "delete", first.run).status == 0
+    assert "There is no replay" in command(mesh, "runs", "show", first.run).stderr
