@@ -18,7 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from streams.bridge import direct
 from streams.bridge.direct import Found
-from streams.bridge.layout import every_partition, partition_for
+from streams.bridge.layout import decode_block, every_partition, partition_for
+from streams.bridge.reader import Delivered, heads
 from streams.bridge.topics import TopicInfo
 from streams.errors import MeshError, Undecodable
 from streams.inspection.scan import find_topic
@@ -156,18 +157,49 @@ class Turns:
             subjects = info.filter(partition_for(selection.session.encode(), info.partitions))
         with reaching("the journal cannot be read"):
             place, total = await self._beginning(client, info, subjects)
-            done = 0
-            yield [], Progress(done, total, "records")
-            while place:
-                found, place = await direct.batch(
-                    client, info.stream, subjects, place, BATCH, max_bytes=BATCH_BYTES
+            yield [], Progress(0, total, "records")
+            if place:
+                records = self._records if selection.session is None else self._of_session
+                async with aclosing(records(client, info, subjects, place)) as batches:
+                    done = 0
+                    async for found, count in batches:
+                        done += count
+                        batch = await _in_thread(partial(_placed, found))
+                        yield batch, Progress(done, total, "records")
+
+    async def _records(
+        self, client: Client, info: TopicInfo, subjects: str, place: int
+    ) -> AsyncGenerator[tuple[list[Found], int], None]:
+        """Yield batches of records up to the end, and how many each time."""
+        while place:
+            found, place = await direct.batch(
+                client, info.stream, subjects, place, BATCH, max_bytes=BATCH_BYTES
+            )
+            if found and found[-1].record.offset > self.source.end:
+                found = [each for each in found if each.record.offset <= self.source.end]
+                place = 0
+            yield found, len(found)
+
+    async def _of_session(
+        self, client: Client, info: TopicInfo, subjects: str, place: int
+    ) -> AsyncGenerator[tuple[list[Found], int], None]:
+        """Yield the session's records up to the end, and how many were looked at by their keys."""
+        key = str(self.source.selection.session).encode()
+        async with aclosing(heads(client, info.stream, subjects, place)) as batches:
+            async for batch in batches:
+                within = [each for each in batch if each.sequence <= self.source.end]
+                offsets = [each.sequence for each in within if _key(each) == key]
+                found = [
+                    await direct.first(client, info.stream, subjects, sequence=offset)
+                    for offset in offsets
+                ]
+                self.left_out += len(within) - len(offsets)
+                yield (
+                    [each for each in found if each and each.record.offset in offsets],
+                    len(within),
                 )
-                if found and found[-1].record.offset > self.source.end:
-                    found = [each for each in found if each.record.offset <= self.source.end]
-                    place = 0
-                done += len(found)
-                batch = await _in_thread(partial(_records, found))
-                yield batch, Progress(done, total, "records")
+                if len(within) < len(batch):
+                    return
 
     async def _beginning(self, client: Client, info: TopicInfo, subjects: str) -> tuple[int, int]:
         """Return the offset to begin at, 0 if there is nothing, and how many records come."""
@@ -246,8 +278,12 @@ def _said(lines: Lines, began: datetime, after: int) -> Generator[_Placed, None,
         yield number, last
 
 
-def _records(found: list[Found]) -> list[_Placed]:
+def _placed(found: list[Found]) -> list[_Placed]:
     return [(each.record.offset, _record(each)) for each in found]
+
+
+def _key(record: Delivered) -> bytes | None:
+    return decode_block(record.header, b"").key
 
 
 def _record(found: Found) -> Message | BadLine:
