@@ -49,7 +49,9 @@ from tables.cache import Cache
 from tables.history import HistoryProjection
 from tables.sessions import Sessions
 from web import create_web
+from web.replay_processes import ReplayProcesses
 from web.terminal.audit import audit_command
+from web.terminal.backup import backup_command, restore_command
 from web.terminal.browse import browse, tail
 from web.terminal.conversation import conversation as conversation_command
 from web.terminal.dead_letters import deadletters
@@ -229,6 +231,8 @@ cli.add_command(deadletters)
 cli.add_command(audit_command)
 cli.add_command(publish_command)
 cli.add_command(record)
+cli.add_command(backup_command)
+cli.add_command(restore_command)
 
 
 def _services(settings: Settings) -> dict[str, str]:
@@ -346,10 +350,12 @@ def web_command() -> None:
         tracing = await Tracing.open(settings, "web")
         gateway = Gateway(settings)
         await gateway.start()
+        replays = ReplayProcesses(Path(__file__), settings.data_dir)
         try:
-            app = create_web(settings, gateway, tracing)
+            app = create_web(settings, gateway, tracing, replays.start)
             await _serve({settings.web_port: app}, settings.web_host, stop)
         finally:
+            await replays.close()
             await gateway.close()
             if tracing is not None:
                 await tracing.close()

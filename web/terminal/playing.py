@@ -16,6 +16,7 @@ from streams.inspection.broker import Client
 from streams.message import Message
 from streams.replay import namespace
 from streams.replay.comparison import TurnComparison, compare
+from streams.replay.entry import entered
 from streams.replay.lines import BadLine
 from streams.replay.player import Given, Manner, Played, Player
 from streams.replay.request import JOURNAL, ReplayRequest
@@ -110,7 +111,7 @@ class Playing:
         found = self.against and self.against.find(key_of(recorded))
         if found and found.replayed is not None:
             return found.replayed
-        return recorded.model_copy(update={"trace": []})
+        return entered(recorded)
 
     async def _given(self) -> AsyncGenerator[Given, None]:
         """Yield the turns that are to be played."""
