@@ -51,6 +51,7 @@ from tables.sessions import Sessions
 from web import create_web
 from web.replay_processes import ReplayProcesses
 from web.terminal.audit import audit_command
+from web.terminal.backup import backup_command, restore_command
 from web.terminal.browse import browse, tail
 from web.terminal.conversation import conversation as conversation_command
 from web.terminal.dead_letters import deadletters
@@ -230,6 +231,8 @@ cli.add_command(deadletters)
 cli.add_command(audit_command)
 cli.add_command(publish_command)
 cli.add_command(record)
+cli.add_command(backup_command)
+cli.add_command(restore_command)
 
 
 def _services(settings: Settings) -> dict[str, str]:

@@ -58,7 +58,11 @@ class Part(Server):
 
     def environment(self) -> dict[str, str]:
         """Return our environment with the settings that all parts share, and the task's own."""
-        return {**os.environ, **self._environment}
+        own = self._environment
+        # What we set ourselves is not to be looked for in a file as well.
+        files = {f"{name}_FILE" for name in own}
+        given = {name: value for name, value in os.environ.items() if name not in files}
+        return {**given, **own}
 
     def ready(self) -> bool:
         """Say whether every URL of the task answers with a success."""

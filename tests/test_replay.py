@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 import app
+from mocks.cast import CAST
 from mocks.laptop import addresses
 from streams.bridge.connection import connect, parse_url
 from streams.message import Message
@@ -269,6 +270,17 @@ def test_lines_that_hold_no_turn_are_counted_and_the_rest_goes_on(
     assert [line["where"] for line in found.summary["first_bad_lines"]][:2] == ["line 4", "line 5"]
     assert "comes once more" in found.summary["first_bad_lines"][2]["reason"]
     assert found.status == 1
+
+
+def test_an_anonymous_recording_replays_the_same(mesh: WholeMesh, tmp_path: Path) -> None:
+    path = tmp_path / "anonymous.jsonl.gz"
+    assert command(mesh, "record", "export", "--anonymous", str(path)).status == 0
+    text = gzip.decompress(path.read_bytes()).decode().lower()
+    for member in CAST.values():
+        assert member.email not in text
+        assert member.last_name.lower() not in text
+        assert member.order_ids[0].lower() in text
+    assert replay(mesh, str(path)).verdicts == {"same": 7}
 
 
 def test_a_file_is_replayed_where_nothing_runs(

@@ -120,7 +120,7 @@ async def _learn(changing: Anonymous, turns: Turns) -> None:
                 if isinstance(item, Message):
                     changing.learn(item)
                     learned += 1
-                progress.show(turns.progress.done, turns.progress.total, learned)
+                progress.show(turns.progress, learned)
 
 
 class _Exported:
@@ -143,7 +143,7 @@ class _Exported:
                         writer.write(changed(item))
                         self.turns += 1
                         self.versions.add(item)
-                    progress.show(turns.progress.done, turns.progress.total, self.turns)
+                    progress.show(turns.progress, self.turns)
 
     def tell(self, where: str, as_json: bool) -> None:
         if as_json:
@@ -209,7 +209,7 @@ async def _bring(client: Client, settings: Settings, source: Source) -> tuple[di
                     counts["known" if each.repeated else "new"] += 1
                 else:
                     bad.add(each)
-                progress.show(turns.progress.done, turns.progress.total, sum(counts.values()))
+                progress.show(turns.progress, sum(counts.values()))
     return counts, bad
 
 
