@@ -88,6 +88,8 @@ class Edit(Input):
     hop: int
     slots: Json
     steps: list[str] | None = None
+    live: bool = False
+    """Whether the actors behind it ask model and mock shop, where the recording cannot answer."""
 
 
 def setup(app: web.Application) -> None:
@@ -171,14 +173,18 @@ async def what_if(request: web.Request) -> web.Response:
         raise ApiError(422, "invalid", "hop: the recorded turn has none there", field="hop")
     asked = _checked(
         WhatIf,
-        {"session_id": turn.session_id, "message_id": turn.id, **edit.model_dump()},
+        {
+            "session_id": turn.session_id,
+            "message_id": turn.id,
+            **edit.model_dump(exclude={"live"}),
+        },
     )
     return await _start(
         request,
         ReplayRequest(
             source=before.source,
             session=turn.session_id,
-            mode=before.mode,
+            mode="live" if edit.live else before.mode,
             live=before.live,
             what_if=asked,
         ),

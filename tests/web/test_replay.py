@@ -236,6 +236,9 @@ async def test_what_if_begins_behind_the_edited_hop(room: Room) -> None:
     assert entry.detail["edited"] == "turn m1 hop 4"
     assert "Which one?" not in entry.model_dump_json()
 
+    await room.ask("POST", f"/{run}/turns/1/what-if", json=body | {"live": True})
+    assert (room.asked[-1].mode, room.asked[-1].shop) == ("live", "mock")
+
     for wrong, said in (
         ({"hop": 99, "slots": {}}, "hop: the recorded turn has none there"),
         ({"hop": 4, "slots": {"text": "x"}}, "no actor fills 'text'"),
@@ -284,7 +287,7 @@ async def test_a_replay_is_followed_from_before_it_begins_to_its_end(room: Room)
     run: Run | None = None
     url = f"{room.url}/api/replay/{name}/live"
     async with room.http.get(url, headers=bearer(room.settings)) as answer:
-        run = room.runs.create(About(run=name, source="x", expected=2))
+        run = room.runs.create(About(run=name, source="x"))
         async for event, told in read_events(answer):
             if event == "ended":
                 break

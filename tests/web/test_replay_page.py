@@ -144,11 +144,12 @@ async def test_a_conversation_is_replayed_with_one_click_from_the_inspector(
 
 
 async def test_progress_is_shown_while_it_goes_on(room: Room, browser: Browser) -> None:
-    with room.runs.create(About(source="the journal", expected=4)) as run:
+    with room.runs.create(About(source="the journal")) as run:
         page = await room.visit(browser, f"/replay/{run.name}", viewport=WIDE)
-        await expect(page.locator("#pace")).to_contain_text("0 of 4 turns")
-        run.add([result(0, "same"), result(1, "intent")])
-        await expect(page.locator("#pace")).to_contain_text("2 of 4 turns")
+        await expect(page.locator("#pace")).to_contain_text("0 turns")
+        run.add([result(0, "same"), result(1, "intent")], done=0.5)
+        await expect(page.locator("#pace")).to_contain_text("50 % read")
+        await expect(page.locator("#pace")).to_contain_text("2 turns, ")
         await expect(page.locator(".turn-row")).to_have_count(1)
         await page.get_by_role("button", name="Stop").click()
         await expect(page.locator("#pace")).to_contain_text("It stops")

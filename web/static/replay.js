@@ -23,7 +23,7 @@ function line({ about, summary, size }) {
   remove.setAttribute("aria-label", `Delete the replay of ${moment(about.started_at)}`);
   remove.addEventListener("click", () => askToDelete(about));
   const told = [
-    `${count(summary.turns)}${about.expected && about.state === "running" ? ` of ${count(about.expected)}` : ""} turns`,
+    `${count(summary.turns)} turns${about.done !== null && about.state === "running" ? ` (${Math.floor(about.done * 100)} % read)` : ""}`,
     summary.turns ? (different ? `${count(different)} not the same` : "all the same") : null,
     summary.bad_lines ? `${count(summary.bad_lines)} bad lines` : null,
     summary.time_ratio && timed(about) ? `time × ${summary.time_ratio.toFixed(2)}` : null,

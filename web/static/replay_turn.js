@@ -260,7 +260,8 @@ async function seeWhatFollows(event) {
   problem("");
   byId("what-if-run").disabled = true;
   try {
-    const body = { hop: edited, slots, steps: route.steps.length ? route.steps : null };
+    const live = document.querySelector("input[name=answers]:checked").value === "live";
+    const body = { hop: edited, slots, steps: route.steps.length ? route.steps : null, live };
     const { run: next } = await ask(`${here}/what-if?attempt=${attempt}`, { method: "POST", body, patience: 60_000 });
     location.assign(`/replay/${next}`);
   } catch (error) {
