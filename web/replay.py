@@ -233,7 +233,8 @@ async def live(request: web.Request) -> web.StreamResponse:
     async with events(request) as page:
         while (run := await _begun(request, name)) is None:
             if time.monotonic() > due:
-                await page.send("gone", {"message": f"Replay {name} has not begun."})
+                told = f"Replay {name} has not begun; its log says why: logs/replay-{name}.log."
+                await page.send("gone", {"message": told})
                 return page.response
             await page.keep_alive()
             await asyncio.sleep(LOOK_EVERY)

@@ -217,7 +217,7 @@ function follow() {
     source.close();
     byId("lead").textContent = "";
     byId("under-way").hidden = true;
-    notice(`${JSON.parse(event.data).message} It may have been deleted, or could not begin: its log says why.`);
+    notice(JSON.parse(event.data).message);
   });
   source.addEventListener("ended", () => {
     source.close();

@@ -65,7 +65,9 @@ function aspects() {
   const rest = [["Not recorded", named("not recorded")], ["The same", named("same")]].filter(([, names]) => names);
   const rows = other.map(([name, found]) => {
     const [before, after] = [written(found.recorded), written(found.replayed)];
-    const [old, now] = found.verdict === "similar" ? [before, after] : difference(before, after).map(marked);
+    // Where one side has none there is nothing to align.
+    const both = found.recorded !== null && found.replayed !== null;
+    const [old, now] = both ? difference(before, after).map(marked) : [[before], [after]];
     return element(
       "div",
       { class: "aspect" },
