@@ -200,6 +200,16 @@ async def test_a_turn_is_shown_on_both_sides_hop_by_hop(room: Room) -> None:
     assert (failed["verdict"], failed["reason"], failed["now"]) == ("failed", "it hung", [])
 
 
+async def test_attempts_at_a_turn_are_shown_with_their_spread(room: Room) -> None:
+    with room.runs.create(About(source="x")) as run:
+        run.add([result(0, "same"), result(0, "intent", attempt=2), result(0, "same", attempt=3)])
+    _, told = await room.ask("GET", f"/{run.name}/turns/0", params={"attempt": "2"})
+
+    assert (told["attempt"], told["attempts"]) == (2, [1, 2, 3])
+    assert [way["times"] for way in told["spread"]["intents"]] == [2, 1]
+    assert told["spread"]["stability"] == pytest.approx(2 / 3, abs=0.001)
+
+
 async def test_personal_data_is_masked_until_somebody_asks_and_that_is_written_down(
     room: Room,
 ) -> None:

@@ -6,6 +6,7 @@ import { bar, manner, state, timed, title } from "./replay_parts.js";
 import { ask, begin, notice } from "./shell.js";
 
 const AGAIN = 2000;
+const AGAIN_IDLE = 10_000;
 
 const chosen = new Set();
 let shown = "";
@@ -188,4 +189,16 @@ try {
 } catch (error) {
   notice(error.message);
 }
-setInterval(() => document.hidden || list().catch((error) => notice(error.message)), AGAIN);
+
+async function again() {
+  let wait = AGAIN_IDLE;
+  try {
+    const told = document.hidden ? { runs: [] } : await list();
+    if (told.runs.some(({ about }) => about.state === "running")) wait = AGAIN;
+  } catch (error) {
+    notice(error.message);
+  }
+  setTimeout(again, wait);
+}
+
+setTimeout(again, AGAIN);
