@@ -58,6 +58,8 @@ class Given:
     recorded: Message
     edited: WhatIf | None = None
     """What one of its actors is made to say instead of what it said."""
+    line: int = 0
+    """Where people find it: its line in the file, its offset in the journal."""
 
 
 @dataclass(frozen=True)

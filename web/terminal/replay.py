@@ -1,6 +1,7 @@
 """`replay`: recorded conversations against today's code, as a gate for CI or to look at."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections import Counter
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from click.core import ParameterSource
 from pydantic import ValidationError
 
 from streams.bridge.errors import BridgeError
@@ -30,11 +32,22 @@ from web.terminal.session import INTERRUPTED, emit, say
 from web.terminal.text import number, plain
 from web.terminal.verdicts import in_words, spreads, totals
 
-_FILE: Final = click.Path(dir_okay=False, path_type=Path)
+_FILE: Final = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 #: Turns that are told on the terminal; all of them are in the run.
 TOLD: Final = 10
 LAST: Final = "last"
+
+
+def _in_a_folder(
+    _context: click.Context, _parameter: click.Parameter, path: Path | None
+) -> Path | None:
+    """Return a file's path if it can be made there: better said now than after the replay."""
+    if path is None or path.exists():
+        return path
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise click.BadParameter(f"nothing can be written to the folder {str(path.parent)!r}")
+    return path
 
 
 def replay_command(launch: Launch) -> click.Command:
@@ -76,8 +89,8 @@ def replay_command(launch: Launch) -> click.Command:
     @click.option("--resume", metavar="RUN", help="Go on with one that was interrupted, or `last`.")
     @click.option("--fail-on", "gate", default="", help="Exit status 1 on: route,reply<0.8,…")
     @click.option("--json", "as_json", is_flag=True, help="Changed turns as JSON, then totals.")
-    @click.option("--junit", type=_FILE, help="Write JUnit XML.")
-    @click.option("--markdown", type=_FILE, help="Write a summary.")
+    @click.option("--junit", type=_FILE, callback=_in_a_folder, help="Write JUnit XML.")
+    @click.option("--markdown", type=_FILE, callback=_in_a_folder, help="Write a summary.")
     @click.option(
         "--accept",
         "accepted",
@@ -116,8 +129,10 @@ def replay_command(launch: Launch) -> click.Command:
                 _accept(runs.open(_named(runs, LAST)), accepted)
                 return
             if resume is not None:
-                resumed = runs.resume(_named(runs, resume))
-                request = resumed.about().request or _impossible(resume)
+                _refuse_anew(source, asked)
+                name = _named(runs, resume)
+                request = runs.open(name).about().request or _impossible(name)
+                resumed = runs.resume(name)
             else:
                 resumed = None
                 request = (
@@ -127,7 +142,13 @@ def replay_command(launch: Launch) -> click.Command:
                 )
             changed = _Changed(as_json)
             run = _perform(settings, launch, changed, request, resumed, requested or "")
-            judgement = _Judgement(run, conditions, junit, markdown)
+            try:
+                judgement = _Judgement(run, conditions, junit, markdown)
+            except OSError as error:
+                reason = error.strerror or error
+                raise click.ClickException(
+                    f"{error.filename or 'A file'} cannot be written: {reason}"
+                ) from None
             _tell(run, changed, judgement, conditions, as_json)
             if accepted is not None:
                 _accept(run, accepted)
@@ -136,6 +157,19 @@ def replay_command(launch: Launch) -> click.Command:
         sys.exit(0 if judgement.passed else 1)
 
     return replay
+
+
+def _refuse_anew(source: str | None, asked: dict[str, Any]) -> None:
+    """UsageError if something is asked for anew of a replay that goes on as it was asked for."""
+    context = click.get_current_context()
+    anew = [
+        f"--{name.replace('_', '-')}"
+        for name in asked
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    if source is not None or anew:
+        wrong = ", ".join([*(["SOURCE"] if source is not None else []), *anew])
+        raise click.UsageError(f"--resume goes on as it was asked for then: leave out {wrong}.")
 
 
 def _request(runs: Runs, source: str, asked: dict[str, Any]) -> ReplayRequest:
@@ -240,7 +274,9 @@ class _Judgement:
             if cases is not None:
                 cases.close(self.summary, self.whole)
         if markdown is not None:
-            markdown.write_text(in_markdown(self.summary, shown, gate, self.whole))
+            markdown.write_text(
+                in_markdown(self.summary, shown, gate, self.whole), encoding="utf-8"
+            )
 
     @property
     def passed(self) -> bool:
