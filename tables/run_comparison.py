@@ -17,14 +17,12 @@ _T = TypeVar("_T")
 def begin(runs: Runs, first: str, second: str) -> Run:
     """Return a new run for the comparison of two, to be filled; NoSuchRun if one is not there."""
     one, other = runs.open(first).about(), runs.open(second).about()
-    expected = runs.open(first).summary().turns
     return runs.create(
         About(
             source=f"replay {first} ({one.source}) and replay {second} ({other.source})",
             mode="compared",
             against=[first, second],
             code=other.code,
-            expected=expected,
         )
     )
 
@@ -38,10 +36,12 @@ def fill(into: Run, runs: Runs, stop: Callable[[], bool] = lambda: False) -> Non
     """
     try:
         one, other = (runs.open(run) for run in into.about().against)
+        turns, added = max(1, one.summary().turns), 0
         for batch in _batches(_results(one, other)):
             if stop():
                 raise Stopped("The process was stopped.")
-            into.add(batch)
+            added += len(batch)
+            into.add(batch, done=min(1.0, added / turns))
         into.end()
     except BaseException as error:
         into.end("interrupted", str(error) or type(error).__name__)

@@ -84,7 +84,9 @@ class About(BaseModel):
     against: list[str] = Field([], description="The two replays that are compared, if it is that.")
     code: str = Field("", description="The version of the code that replayed.")
     settings: Json = {}
-    expected: int | None = Field(None, description="How many turns there are, if that is known.")
+    done: float | None = Field(
+        None, ge=0, le=1, description="The share of the source that was read, if that is known."
+    )
     started_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
     ended_at: datetime | None = None
     state: Literal["running", "ended", "interrupted"] = "running"
@@ -281,10 +283,17 @@ class Run:
 
     # Written by one
 
-    def add(self, results: Iterable[Result], bad: Iterable[BadLine] = ()) -> None:
+    def add(
+        self,
+        results: Iterable[Result],
+        bad: Iterable[BadLine] = (),
+        *,
+        done: float | None = None,
+    ) -> None:
         """Add turns and bad lines, and count them; what is there already is not added again.
 
-        Stopped, with all of it added, if somebody asked for the run's end.
+        `done` is the share of the source that was read by then. Stopped, with all of it added, if
+        somebody asked for the run's end.
         """
         with self._writing() as db:
             summary = self._summary(db)
@@ -296,6 +305,9 @@ class Run:
                 if summary.bad_lines <= BAD_LINES_KEPT:
                     db.execute("INSERT INTO bad_lines VALUES (?, ?)", (line.number, line.reason))
             db.execute("UPDATE run SET summary = ?", (summary.model_dump_json(),))
+            if done is not None:
+                about = self._about(db).model_copy(update={"done": done})
+                db.execute("UPDATE run SET about = ?", (about.model_dump_json(),))
         with suppress(FileNotFoundError):
             raise Stopped(_stop_file(self.path).read_text())
 

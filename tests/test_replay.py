@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +19,12 @@ import pytest
 from click.testing import CliRunner
 
 import app
+from mocks.cast import CAST
 from mocks.laptop import addresses
 from streams.bridge.connection import connect, parse_url
 from streams.message import Message
 from tables.runs import Runs
+from tests.web.operators import bearer
 from tests.whole_mesh import ROOT, WholeMesh, whole_mesh
 
 pytestmark = pytest.mark.timeout(300)
@@ -271,6 +274,17 @@ def test_lines_that_hold_no_turn_are_counted_and_the_rest_goes_on(
     assert found.status == 1
 
 
+def test_an_anonymous_recording_replays_the_same(mesh: WholeMesh, tmp_path: Path) -> None:
+    path = tmp_path / "anonymous.jsonl.gz"
+    assert command(mesh, "record", "export", "--anonymous", str(path)).status == 0
+    text = gzip.decompress(path.read_bytes()).decode().lower()
+    for member in CAST.values():
+        assert member.email not in text
+        assert member.last_name.lower() not in text
+        assert member.order_ids[0].lower() in text
+    assert replay(mesh, str(path)).verdicts == {"same": 7}
+
+
 def test_a_file_is_replayed_where_nothing_runs(
     mesh: WholeMesh, recording: Path, tmp_path: Path
 ) -> None:
@@ -340,3 +354,54 @@ def test_runs_are_listed_shown_compared_and_deleted(mesh: WholeMesh) -> None:
     assert summary["verdicts"]["failed"] == 7 - second.summary["turns"]
     assert command(mesh, "runs", "delete", first.run).status == 0
     assert "There is no replay" in command(mesh, "runs", "show", first.run).stderr
+
+
+@dataclass
+class Pages:
+    """The operators' API of a mesh."""
+
+    mesh: WholeMesh
+
+    def ask(self, path: str, body: Any = None) -> Any:
+        """Return what a path tells, or what comes of sending it something."""
+        url = f"{self.mesh.url}/api{path}"
+        data = None if body is None else json.dumps(body).encode()
+        asked = urllib.request.Request(url, data, bearer(self.mesh.settings()))
+        with urllib.request.urlopen(asked, timeout=60) as answer:
+            return json.load(answer)
+
+    def ended(self, run: str) -> dict[str, Any]:
+        """Follow a replay to its end, and return what it came to."""
+        url = f"{self.mesh.url}/api/replay/{run}/live"
+        asked = urllib.request.Request(url, headers=bearer(self.mesh.settings()))
+        told: dict[str, Any] = {}
+        with urllib.request.urlopen(asked, timeout=60) as events:
+            for line in events:
+                name, _, value = line.decode().strip().partition(": ")
+                if (name, value) == ("event", "ended"):
+                    break
+                if name == "data":
+                    told = json.loads(value)
+        return told
+
+
+def test_a_conversation_is_replayed_from_its_page_and_then_what_if(mesh: WholeMesh) -> None:
+    pages = Pages(mesh)
+    newest = pages.ask("/streams/conversation")["sessions"]
+    session = next(one["session_id"] for one in newest if one["intent"] == "cancel_order")
+    run = pages.ask("/replay", {"session": session})["run"]
+    whole = pages.ended(run)
+    assert whole["about"]["state"] == "ended"
+    assert whole["summary"]["turns"] == whole["summary"]["verdicts"]["same"] > 0
+
+    turn = pages.ask(f"/replay/{run}/turns/0?unmask=1")
+    place = [hop["actor"] for hop in turn["was"]].index("intent_analyzer")
+    slots = turn["was"][place]["added"]
+    slots["intent"] |= {"name": "human_agent", "also": []}
+    edit = {"hop": place, "slots": slots, "live": True}
+    run = pages.ask(f"/replay/{run}/turns/0/what-if", edit)["run"]
+    assert pages.ended(run)["summary"]["verdicts"]["different"] == 1
+    turn = pages.ask(f"/replay/{run}/turns/0")
+    assert turn["edited"] == turn["diverging"]["recorded"] == place
+    assert turn["aspects"]["outcome"]["replayed"] == "escalated"
+    assert turn["aspects"]["sentiment"]["verdict"] == "same"

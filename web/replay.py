@@ -88,6 +88,8 @@ class Edit(Input):
     hop: int
     slots: Json
     steps: list[str] | None = None
+    live: bool = False
+    """Whether the actors behind it ask model and mock shop, where the recording cannot answer."""
 
 
 def setup(app: web.Application) -> None:
@@ -171,14 +173,18 @@ async def what_if(request: web.Request) -> web.Response:
         raise ApiError(422, "invalid", "hop: the recorded turn has none there", field="hop")
     asked = _checked(
         WhatIf,
-        {"session_id": turn.session_id, "message_id": turn.id, **edit.model_dump()},
+        {
+            "session_id": turn.session_id,
+            "message_id": turn.id,
+            **edit.model_dump(exclude={"live"}),
+        },
     )
     return await _start(
         request,
         ReplayRequest(
             source=before.source,
             session=turn.session_id,
-            mode=before.mode,
+            mode="live" if edit.live else before.mode,
             live=before.live,
             what_if=asked,
         ),
@@ -227,7 +233,8 @@ async def live(request: web.Request) -> web.StreamResponse:
     async with events(request) as page:
         while (run := await _begun(request, name)) is None:
             if time.monotonic() > due:
-                await page.send("gone", {"message": f"Replay {name} has not begun."})
+                told = f"Replay {name} has not begun; its log says why: logs/replay-{name}.log."
+                await page.send("gone", {"message": told})
                 return page.response
             await page.keep_alive()
             await asyncio.sleep(LOOK_EVERY)

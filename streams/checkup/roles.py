@@ -32,6 +32,7 @@ PUBLISH: Final[dict[Role, tuple[str, ...]]] = {
         "$KV.{prefix}-groups.>",
         "_BRIDGE.{prefix}-groups.>",
         "_INBOX.{prefix}.>",
+        "$JS.API.STREAM.UPDATE.*",  # topics that are there get the limits of the settings
         "$JS.API.STREAM.DELETE.*",
     ),
     "web": (*_BOTH, "$JS.API.STREAM.LIST", "$JS.API.DIRECT.GET.*"),

@@ -150,12 +150,16 @@ def _pieces(value: Any, field: str) -> Iterator[Piece]:
     elif isinstance(value, int) and not isinstance(value, bool) and kind_of(field) is not None:
         yield from _pieces(str(value), field)
     elif isinstance(value, str) and value:
-        if _NAMES.fullmatch(field):
-            yield "name", value
-        elif (kind := kind_of(field)) is not None:
+        if (kind := _kind(field, value)) is not None:
             yield kind, value
         else:
             yield from _in_text(value)
+
+
+def _kind(field: str, text: str) -> str | None:
+    """Return what a text is by its field's name; None if that does not say, or says wrong."""
+    kind: str | None = "name" if _NAMES.fullmatch(field) else kind_of(field)
+    return None if kind != "email" and "@" in text else kind
 
 
 @lru_cache(maxsize=4096)  # a conversation says most things several times
@@ -237,9 +241,7 @@ class _Change:
         return value
 
     def _changed_text(self, text: str, field: str) -> str:
-        kind: str | None = "name" if _NAMES.fullmatch(field) else kind_of(field)
-        if kind is None:
-            kind = self._whole.get(text)
+        kind = _kind(field, text) or self._whole.get(text)
         if kind is not None:
             return self._rules[kind](text)
         pieces: list[str] = []

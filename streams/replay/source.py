@@ -5,6 +5,7 @@ The live journal is read up to where it ended when the source was found.
 """
 
 import asyncio
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
@@ -245,6 +246,9 @@ def _kind(path: Path) -> Literal["recording", "conversations"]:
                 return "recording"
             if plain.is_conversation(line.data):
                 return "conversations"
+    with path.open("rb") as file:
+        if file.read(2) in (BOM_UTF16_LE, BOM_UTF16_BE):
+            raise NoSource(f"{str(path)!r} is UTF-16, as some shells write it: UTF-8 is needed")
     raise NoSource(
         f"{str(path)!r} is neither a recording nor conversations: lines in JSON with `turns`, "
         "each with `role` and `text`"

@@ -14,7 +14,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from tests.bench import chains, mesh, rebalance, recovery, report, watching
+from tests.bench import chains, mesh, rebalance, recovery, replay, report, watching
 
 
 def run_chains(options: argparse.Namespace) -> None:
@@ -72,12 +72,23 @@ def run_watching(options: argparse.Namespace) -> None:
         report.write("watching", options.command, found)
 
 
+def run_replay(options: argparse.Namespace) -> None:
+    """Measure how fast recorded turns are replayed."""
+    rounds, turns = replay.QUICK if options.quick else replay.LONG
+    measured = asyncio.run(replay.measure(options.rounds or rounds, turns))
+    found = report.of_replay(measured)
+    report.show_replay(found)
+    if options.keep:
+        report.write("replay", options.command, found)
+
+
 STEPS = {
     "chains": run_chains,
     "recovery": run_recovery,
     "rebalance": run_rebalance,
     "mesh": run_mesh,
     "watching": run_watching,
+    "replay": run_replay,
 }
 
 

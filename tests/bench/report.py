@@ -14,6 +14,7 @@ from typing import Any
 from tests.bench.chains import Comparison, Visit
 from tests.bench.rebalance import Rebalance
 from tests.bench.recovery import BY_HAND
+from tests.bench.replay import Replaying
 from tests.bench.watching import Watching
 
 RESULTS = Path(__file__).parent / "results"
@@ -198,6 +199,32 @@ def show_watching(found: Mapping[str, Any]) -> None:
         for what, values in found[name].items():
             rows.append([what, *(f"{values[of]:.3g}" for of in ("median", "min", "max"))])
         show_table(title, rows)
+
+
+# -- replay
+
+
+def of_replay(measured: Replaying) -> dict[str, Any]:
+    """Return how fast a replay is: turns a second, and times as many as the mesh itself."""
+    ratios = [one / two for one, two in zip(measured.replay, measured.mesh, strict=True)]
+    return {
+        "mesh_turns_per_second": spread(measured.mesh),
+        "replay_turns_per_second": spread(measured.replay),
+        "ratio": spread(ratios),
+        "turns": measured.turns,
+        "same": measured.same,
+    }
+
+
+def show_replay(found: Mapping[str, Any]) -> None:
+    """Print how fast a replay is."""
+    rows = [["", "median", "min", "max"]]
+    for name in ("mesh_turns_per_second", "replay_turns_per_second", "ratio"):
+        values = found[name]
+        shown = (f"{values[of]:.3g}" for of in ("median", "min", "max"))
+        rows.append([name.replace("_", " "), *shown])
+    show_table("turns replayed, beside the same turns worked on by the mesh", rows)
+    print(f"{found['same']} of {found['turns']} turns came out the same")
 
 
 # -- all

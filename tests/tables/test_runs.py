@@ -199,8 +199,9 @@ def test_it_is_read_while_it_is_written(runs: Runs) -> None:
         reader = runs.open(run.name)
         assert reader.about().state == "running"
         for place in range(3):
-            run.add([result(place, "intent")])
+            run.add([result(place, "intent")], done=(place + 1) / 4)
             assert reader.summary().turns == place + 1
+            assert reader.about().done == (place + 1) / 4
             assert len(reader.turns(Wanted())) == place + 1
         with pytest.raises(RunIsWritten):
             reader.add([result(9, "same")])

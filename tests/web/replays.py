@@ -27,7 +27,7 @@ from web import create_web
 NAMES = ["same", "intent", "other words", "unanswered", "failed"]
 
 
-def result(position: int, name: str, said: str | None = None) -> Result:
+def result(position: int, name: str, said: str | None = None, attempt: int = 1) -> Result:
     recorded = a_turn()
     recorded.id = f"m{position}"
     recorded.payload = recorded.payload.model_copy(update={"text": said or f"turn {position}"})
@@ -40,7 +40,9 @@ def result(position: int, name: str, said: str | None = None) -> Result:
     elif replayed is not None and name != "same":
         actor, edit, _ = DECISIONS[name]
         replayed = edited(replayed, place_of(actor), edit)
-    return Result(position, compare(recorded, replayed, failure=failure), recorded, replayed)
+    return Result(
+        position, compare(recorded, replayed, attempt=attempt, failure=failure), recorded, replayed
+    )
 
 
 @dataclass

@@ -200,6 +200,16 @@ async def test_a_turn_is_shown_on_both_sides_hop_by_hop(room: Room) -> None:
     assert (failed["verdict"], failed["reason"], failed["now"]) == ("failed", "it hung", [])
 
 
+async def test_attempts_at_a_turn_are_shown_with_their_spread(room: Room) -> None:
+    with room.runs.create(About(source="x")) as run:
+        run.add([result(0, "same"), result(0, "intent", attempt=2), result(0, "same", attempt=3)])
+    _, told = await room.ask("GET", f"/{run.name}/turns/0", params={"attempt": "2"})
+
+    assert (told["attempt"], told["attempts"]) == (2, [1, 2, 3])
+    assert [way["times"] for way in told["spread"]["intents"]] == [2, 1]
+    assert told["spread"]["stability"] == pytest.approx(2 / 3, abs=0.001)
+
+
 async def test_personal_data_is_masked_until_somebody_asks_and_that_is_written_down(
     room: Room,
 ) -> None:
@@ -235,6 +245,9 @@ async def test_what_if_begins_behind_the_edited_hop(room: Room) -> None:
     entry = (await room.audit("conversation s1"))[-1]
     assert entry.detail["edited"] == "turn m1 hop 4"
     assert "Which one?" not in entry.model_dump_json()
+
+    await room.ask("POST", f"/{run}/turns/1/what-if", json=body | {"live": True})
+    assert (room.asked[-1].mode, room.asked[-1].shop) == ("live", "mock")
 
     for wrong, said in (
         ({"hop": 99, "slots": {}}, "hop: the recorded turn has none there"),
@@ -284,7 +297,7 @@ async def test_a_replay_is_followed_from_before_it_begins_to_its_end(room: Room)
     run: Run | None = None
     url = f"{room.url}/api/replay/{name}/live"
     async with room.http.get(url, headers=bearer(room.settings)) as answer:
-        run = room.runs.create(About(run=name, source="x", expected=2))
+        run = room.runs.create(About(run=name, source="x"))
         async for event, told in read_events(answer):
             if event == "ended":
                 break

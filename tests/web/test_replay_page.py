@@ -63,6 +63,19 @@ async def test_the_replies_are_shown_word_by_word(room: Room, browser: Browser) 
     await page.context.close()
 
 
+async def test_attempts_lead_to_each_other(room: Room, browser: Browser) -> None:
+    with room.runs.create(About(source="x")) as run:
+        run.add([result(0, "same"), result(0, "intent", attempt=2)])
+        run.end()
+    page = await room.visit(browser, f"/replay/{run.name}", viewport=WIDE)
+    await page.get_by_role("link", name="turn 0").click()
+    await expect(page.locator("#spread")).to_contain_text("50 % took the most frequent way")
+    await expect(page.locator("h1")).to_contain_text("different")
+    await page.get_by_role("link", name="attempt 1").click()
+    await expect(page.locator("h1")).to_contain_text("same")
+    await page.context.close()
+
+
 async def test_what_if_with_the_keyboard(room: Room, browser: Browser) -> None:
     run = room.run(*NAMES).name
     page = await room.visit(browser, f"/replay/{run}/1", viewport=WIDE)
@@ -144,11 +157,12 @@ async def test_a_conversation_is_replayed_with_one_click_from_the_inspector(
 
 
 async def test_progress_is_shown_while_it_goes_on(room: Room, browser: Browser) -> None:
-    with room.runs.create(About(source="the journal", expected=4)) as run:
+    with room.runs.create(About(source="the journal")) as run:
         page = await room.visit(browser, f"/replay/{run.name}", viewport=WIDE)
-        await expect(page.locator("#pace")).to_contain_text("0 of 4 turns")
-        run.add([result(0, "same"), result(1, "intent")])
-        await expect(page.locator("#pace")).to_contain_text("2 of 4 turns")
+        await expect(page.locator("#pace")).to_contain_text("0 turns")
+        run.add([result(0, "same"), result(1, "intent")], done=0.5)
+        await expect(page.locator("#pace")).to_contain_text("50 % read")
+        await expect(page.locator("#pace")).to_contain_text("2 turns, ")
         await expect(page.locator(".turn-row")).to_have_count(1)
         await page.get_by_role("button", name="Stop").click()
         await expect(page.locator("#pace")).to_contain_text("It stops")

@@ -6,6 +6,7 @@ import { bar, manner, state, timed, title } from "./replay_parts.js";
 import { ask, begin, notice } from "./shell.js";
 
 const AGAIN = 2000;
+const AGAIN_IDLE = 10_000;
 
 const chosen = new Set();
 let shown = "";
@@ -23,7 +24,7 @@ function line({ about, summary, size }) {
   remove.setAttribute("aria-label", `Delete the replay of ${moment(about.started_at)}`);
   remove.addEventListener("click", () => askToDelete(about));
   const told = [
-    `${count(summary.turns)}${about.expected && about.state === "running" ? ` of ${count(about.expected)}` : ""} turns`,
+    `${count(summary.turns)} turns${about.done !== null && about.state === "running" ? ` (${Math.floor(about.done * 100)} % read)` : ""}`,
     summary.turns ? (different ? `${count(different)} not the same` : "all the same") : null,
     summary.bad_lines ? `${count(summary.bad_lines)} bad lines` : null,
     summary.time_ratio && timed(about) ? `time × ${summary.time_ratio.toFixed(2)}` : null,
@@ -188,4 +189,16 @@ try {
 } catch (error) {
   notice(error.message);
 }
-setInterval(() => document.hidden || list().catch((error) => notice(error.message)), AGAIN);
+
+async function again() {
+  let wait = AGAIN_IDLE;
+  try {
+    const told = document.hidden ? { runs: [] } : await list();
+    if (told.runs.some(({ about }) => about.state === "running")) wait = AGAIN;
+  } catch (error) {
+    notice(error.message);
+  }
+  setTimeout(again, wait);
+}
+
+setTimeout(again, AGAIN);

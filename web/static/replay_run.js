@@ -35,17 +35,20 @@ function head({ about, summary }) {
     .join(" · ");
   const running = about.state === "running";
   byId("under-way").hidden = !running;
+  byId("stop").hidden = false;
   byId("again").hidden = running || !known.can_repeat;
   if (!running) return;
   const seconds = Math.max(0.5, (Date.now() - Date.parse(about.started_at)) / 1000);
   const rate = summary.turns / seconds;
-  const left = about.expected && rate ? Math.max(0, (about.expected - summary.turns) / rate) : null;
   byId("progress").removeAttribute("value");
-  if (about.expected) Object.assign(byId("progress"), { max: about.expected, value: summary.turns });
+  // All was read before the last turns have ended.
+  if (about.done !== null) byId("progress").value = Math.min(about.done, 0.99);
+  const left = about.done ? (seconds * (1 - about.done)) / about.done : null;
   byId("pace").textContent = [
-    `${count(summary.turns)}${about.expected ? ` of ${count(about.expected)}` : ""} turns`,
+    `${count(summary.turns)} turns`,
     rate ? `${rate < 10 ? rate.toFixed(1) : Math.round(rate)} a second` : null,
-    left === null ? null : `about ${milliseconds(left * 1000)} left`,
+    about.done === null ? null : `${Math.floor(about.done * 100)} % read`,
+    left ? `about ${milliseconds(left * 1000)} left` : null,
   ]
     .filter(Boolean)
     .join(", ");
@@ -198,6 +201,13 @@ function tell(told) {
 
 function follow() {
   source?.close();
+  setTimeout(() => {
+    if (known || !byId("notice").hidden) return;
+    byId("lead").textContent = "";
+    byId("under-way").hidden = false;
+    byId("stop").hidden = true;
+    byId("pace").textContent = "Starting a mesh of today’s code …";
+  }, 400);
   source = new EventSource(`/api/replay/${run}/live`);
   source.addEventListener("run", (event) => {
     notice(null);
@@ -206,7 +216,8 @@ function follow() {
   source.addEventListener("gone", (event) => {
     source.close();
     byId("lead").textContent = "";
-    notice(`${JSON.parse(event.data).message} It may have been deleted, or could not begin: its log says why.`);
+    byId("under-way").hidden = true;
+    notice(JSON.parse(event.data).message);
   });
   source.addEventListener("ended", () => {
     source.close();

@@ -65,7 +65,9 @@ function aspects() {
   const rest = [["Not recorded", named("not recorded")], ["The same", named("same")]].filter(([, names]) => names);
   const rows = other.map(([name, found]) => {
     const [before, after] = [written(found.recorded), written(found.replayed)];
-    const [old, now] = found.verdict === "similar" ? [before, after] : difference(before, after).map(marked);
+    // Where one side has none there is nothing to align.
+    const both = found.recorded !== null && found.replayed !== null;
+    const [old, now] = both ? difference(before, after).map(marked) : [[before], [after]];
     return element(
       "div",
       { class: "aspect" },
@@ -160,7 +162,7 @@ function details(hop, was, now) {
   return [
     hop.verdict === "not recorded" ? element("p", { class: "muted" }, "What comes from here on cannot be compared: the recording does not hold it.") : null,
     hop.verdict === "not made" ? element("p", { class: "muted" }, "This hop is not made any more.") : null,
-    ...(hop.changes.length ? [element("h4", {}, "What it adds"), element("ul", { class: "changes" }, ...hop.changes.map(changed))] : []),
+    ...(hop.changes.length ? [element("h3", {}, "What it adds"), element("ul", { class: "changes" }, ...hop.changes.map(changed))] : []),
     ...questions(hop),
     element(
       "div",
@@ -177,7 +179,7 @@ function questions(hop) {
   const text = (question) => JSON.stringify(question.request, null, 2).replaceAll("\\n", "\n");
   const old = hop.questions.filter((each) => each.kind === "not asked");
   const now = hop.questions.filter((each) => each.kind !== "not asked");
-  const title = element("h4", {}, "What it asks outside");
+  const title = element("h3", {}, "What it asks outside");
   if (old.length === 1 && now.length === 1 && old[0].target === now[0].target) {
     const [before, after] = difference(text(old[0]), text(now[0])).map(marked);
     return [
@@ -200,7 +202,7 @@ function about(hop, title) {
   return element(
     "div",
     { class: "about-hop" },
-    element("h4", {}, title),
+    element("h3", {}, title),
     hop.error ? element("p", { class: "reason" }, hop.error) : null,
     ...(hop.notes.length ? [element("ul", { class: "notes" }, ...hop.notes.map((note) => element("li", {}, note)))] : []),
     ...(hop.asked.length
@@ -260,7 +262,8 @@ async function seeWhatFollows(event) {
   problem("");
   byId("what-if-run").disabled = true;
   try {
-    const body = { hop: edited, slots, steps: route.steps.length ? route.steps : null };
+    const live = document.querySelector("input[name=answers]:checked").value === "live";
+    const body = { hop: edited, slots, steps: route.steps.length ? route.steps : null, live };
     const { run: next } = await ask(`${here}/what-if?attempt=${attempt}`, { method: "POST", body, patience: 60_000 });
     location.assign(`/replay/${next}`);
   } catch (error) {

@@ -48,6 +48,10 @@ function joined(stretches) {
   return made;
 }
 
-/** Return the stretches of one side as elements, what only it has marked. */
+/** Return the stretches of one side as elements, what only it has marked; blanks around it are not. */
 export const marked = (stretches) =>
-  stretches.map(([kind, text]) => (kind === "same" ? text : element(kind === "gone" ? "del" : "ins", {}, text)));
+  stretches.flatMap(([kind, text]) =>
+    kind === "same"
+      ? [text]
+      : text.split(/(\s*\n\s*|^\s+|\s+$)/).map((part) => (part.trim() ? element(kind === "gone" ? "del" : "ins", {}, part) : part)),
+  );

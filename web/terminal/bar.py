@@ -1,5 +1,6 @@
 """How far a long work has come: one line of the terminal that is written again and again."""
 
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from typing import Final
 
 import click
 
+from streams.replay.source import Progress
 from web.terminal.text import number
 
 WIDTH: Final = 24
@@ -26,20 +28,22 @@ class Bar:
         self._terminal = sys.stderr.isatty()
         self._began = time.monotonic()
         self._next = self._began + (QUIET_SECONDS if self._terminal else LINE_SECONDS)
-        self._before: int | None = None
+        self._before: tuple[Progress, int] | None = None
         self._shown = 0
 
-    def show(self, done: int, total: int, count: int) -> None:
-        """Say that `done` of `total` is done, in whatever unit, and `count` things with that."""
+    def show(self, progress: Progress, count: int, remark: str = "") -> None:
+        """Say how far a source was read, and how many things are done with that."""
         now = time.monotonic()
         if self._before is None:
-            self._before = count  # of a work that goes on, what was done earlier has no rate
+            self._before = progress, count  # of a work that goes on, what came earlier has no rate
         if now < self._next:
             return
         self._next = now + (EVERY_SECONDS if self._terminal else LINE_SECONDS)
-        seconds = now - self._began
-        text = line(self._things, done, total, count, count - self._before, seconds)
+        text = line(self._things, progress, count, self._before, now - self._began)
+        text += f", {remark}" if remark else ""
         if self._terminal:
+            # What is wider than the terminal would stay above the next one.
+            text = text[: shutil.get_terminal_size().columns - 1]
             click.echo(f"\r{text:<{self._shown}}", err=True, nl=False)
             self._shown = len(text)
         else:
@@ -62,15 +66,18 @@ def bar(things: str) -> Iterator[Bar]:
         shown.clear()
 
 
-def line(things: str, done: int, total: int, count: int, new: int, seconds: float) -> str:
-    """Return the bar as text: `new` of the things were done in these seconds."""
-    share = min(done / total, 1.0) if total > 0 else 0.0
+def line(
+    things: str, progress: Progress, count: int, before: tuple[Progress, int], seconds: float
+) -> str:
+    """Return the bar as text; so many seconds ago it was as it says `before`."""
+    share = min(progress.done / progress.total, 1.0) if progress.total > 0 else 0.0
     full = round(share * WIDTH)
-    rate = new / seconds if seconds > 0 else 0.0
+    rate = (count - before[1]) / seconds if seconds > 0 else 0.0
     text = f"[{'#' * full}{'.' * (WIDTH - full)}] {share:4.0%}  {number(count)} {things}"
     text += f", {rate:,.0f} a second" if rate >= 10 else f", {rate:.1f} a second"
-    if 0 < share < 1:
-        text += f", {_duration(seconds * (1 - share) / share)} left"
+    if new := progress.done - before[0].done:
+        left = seconds * max(0, progress.total - progress.done) / new
+        text += f", {_duration(left)} left" if left > 0 else ""
     return text
 
 

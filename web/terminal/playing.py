@@ -94,7 +94,8 @@ class Playing:
         self._keep(results)
 
     def _keep(self, results: list[Result]) -> None:
-        self.run.add(results, self._bad)
+        read = self.turns.progress
+        self.run.add(results, self._bad, done=min(1.0, read.done / max(1, read.total)))
         self._flying -= {key_of(result.recorded) for result in results}
         results.clear()
         self._bad.clear()

@@ -1,10 +1,12 @@
 """`record`: finished turns out of the journal into a file, and back."""
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import aclosing, closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any, Final
 
 import click
@@ -120,7 +122,7 @@ async def _learn(changing: Anonymous, turns: Turns) -> None:
                 if isinstance(item, Message):
                     changing.learn(item)
                     learned += 1
-                progress.show(turns.progress.done, turns.progress.total, learned)
+                progress.show(turns.progress, learned)
 
 
 class _Exported:
@@ -143,7 +145,7 @@ class _Exported:
                         writer.write(changed(item))
                         self.turns += 1
                         self.versions.add(item)
-                    progress.show(turns.progress.done, turns.progress.total, self.turns)
+                    progress.show(turns.progress, self.turns)
 
     def tell(self, where: str, as_json: bool) -> None:
         if as_json:
@@ -166,18 +168,36 @@ class _Exported:
 
 
 @record.command("import")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument(
+    "file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
+)
 @selecting
 @click.option("--json", "as_json", is_flag=True, help="What was done as one JSON object.")
 def import_command(file: Path, as_json: bool, **which: Any) -> None:
-    """Bring the turns of FILE, a recording, into this mesh's journal.
+    """Bring the turns of FILE, a recording, into this mesh's journal; `-` is stdin.
 
     A turn that is there already stays as it is. Exit status 1 if a line could not be read.
     """
     wanted = selection(**which)
+    with _readable(file) as path:
+        _import(file, path.absolute(), wanted, as_json)
 
+
+@contextmanager
+def _readable(file: Path) -> Iterator[Path]:
+    """Yield the file, or one that holds what stdin says: it is looked at before it is read."""
+    if str(file) != "-":
+        yield file
+        return
+    with NamedTemporaryFile() as spooled:
+        shutil.copyfileobj(click.get_binary_stream("stdin"), spooled)
+        spooled.flush()
+        yield Path(spooled.name)
+
+
+def _import(file: Path, path: Path, wanted: Selection, as_json: bool) -> None:
     async def work(client: Client, settings: Settings) -> None:
-        source = await find(str(file), wanted)
+        source = await find(str(path), wanted)
         if source.kind != "recording":
             raise click.ClickException(
                 "These are conversations that no mesh has worked on: there are no finished turns "
@@ -209,7 +229,7 @@ async def _bring(client: Client, settings: Settings, source: Source) -> tuple[di
                     counts["known" if each.repeated else "new"] += 1
                 else:
                     bad.add(each)
-                progress.show(turns.progress.done, turns.progress.total, sum(counts.values()))
+                progress.show(turns.progress, sum(counts.values()))
     return counts, bad
 
 

@@ -23,9 +23,9 @@ from streams.replay.request import ACTORS, ReplayRequest
 from streams.settings import Settings
 from tables.baseline import accept
 from tables.runs import NoSuchRun, Run, Runs, Wanted
-from web.terminal.moment import MOMENT
+from web.terminal.bar import Bar
 from web.terminal.playing import Launch, Performance, Playing
-from web.terminal.progress import Bar
+from web.terminal.selecting import selecting
 from web.terminal.session import INTERRUPTED, emit, say
 from web.terminal.text import number, plain
 from web.terminal.verdicts import in_words, spreads, totals
@@ -42,12 +42,7 @@ def replay_command(launch: Launch) -> click.Command:
 
     @click.command("replay")
     @click.argument("source", required=False)
-    @click.option("--since", type=MOMENT, help="Turns said since then (2h, 2026-03-01T10:00).")
-    @click.option("--until", type=MOMENT, help="Turns said until then.")
-    @click.option("--session", help="Only this conversation.")
-    @click.option("--intent", help="Only turns with this intent.")
-    @click.option("--outcome", help="Only turns that ended so: answered, escalated, failed, …")
-    @click.option("--filter", help="Only turns for which this JMESPath is true.")
+    @selecting
     @click.option(
         "--mode",
         type=click.Choice(["recorded", "live"]),
@@ -199,7 +194,7 @@ def _perform(
     def show(playing: Playing) -> None:
         begun[:] = [playing.run]
         remark = f"{number(changed.count)} not the same" if changed.count else ""
-        bar.show(playing.played + playing.skipped, playing.turns.progress, remark)
+        bar.show(playing.turns.progress, playing.played + playing.skipped, remark)
 
     async def work() -> Run:
         task = asyncio.current_task()
@@ -212,11 +207,11 @@ def _perform(
     try:
         run = asyncio.run(work())
     except (KeyboardInterrupt, asyncio.CancelledError):
-        bar.end()
+        bar.clear()
         with suppress(IndexError):
             say(f"Interrupted. Go on with: python app.py replay --resume {begun[0].name}")
         sys.exit(INTERRUPTED)
-    bar.end()
+    bar.clear()
     return run
 
 

@@ -248,6 +248,16 @@ def test_ids_that_carry_a_name_are_ids_without_it() -> None:
     assert new.traceparent is None
 
 
+def test_an_address_to_write_to_is_one_whatever_its_field_is_called() -> None:
+    message = finished()
+    email = message.payload.email
+    message.trace[0].exchanges[0].request["body"] = {"address": email, "username": email}
+    (new,) = changed(message)
+    assert new.payload.email != email
+    body = new.trace[0].exchanges[0].request["body"]
+    assert body == {"address": new.payload.email, "username": new.payload.email}
+
+
 def test_numbers_in_fields_that_are_numbers_stay_numbers() -> None:
     message = finished()
     message.trace[0].exchanges[0].request["body"] = {"zip": 98157, "count": 98157, "phone": True}

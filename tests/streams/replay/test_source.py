@@ -1,5 +1,6 @@
+import asyncio
 import json
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,13 @@ async def test_what_a_file_is_its_content_says(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(None, "no file"), (b"", "neither"), (b"a,b\n1,2\n", "neither"), (b'{"x": 1}', "neither")],
+    [
+        (None, "no file"),
+        (b"", "neither"),
+        (b"a,b\n1,2\n", "neither"),
+        (b'{"x": 1}', "neither"),
+        ("{}".encode("utf-16"), "UTF-8"),
+    ],
 )
 async def test_what_holds_no_turns_is_refused(
     tmp_path: Path, content: bytes | None, reason: str
@@ -118,6 +125,19 @@ async def test_a_file_is_read_on_where_it_was_left(tmp_path: Path) -> None:
     again = Source.model_validate_json(source.model_dump_json())
     rest = await read(Turns(again, after=turns.position))
     assert ids(rest) == [f"t{number}" for number in range(100, 200)]
+
+
+async def test_who_is_cancelled_while_a_file_is_read_leaves_nothing_open(tmp_path: Path) -> None:
+    path = recorded(tmp_path / "r", *(finished(f"t{number}") for number in range(400)))
+    source = await find(str(path), Selection())
+    for steps in range(12):  # wherever it is just then: in a thread, or between two
+        reading = asyncio.create_task(read(Turns(source)))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        reading.cancel()
+        with suppress(asyncio.CancelledError):
+            await reading
+    assert len(await read(Turns(source))) == 400
 
 
 async def test_a_conversation_that_was_left_in_the_middle_comes_again_whole(

@@ -204,6 +204,15 @@ def test_turns_are_brought_into_another_mesh_once(
     assert "were there already" in run(record, "import", str(path), mesh=settings).stderr
 
 
+def test_what_one_mesh_writes_another_reads_through_a_pipe(
+    run: Run, prepare: Prepare, other: Settings
+) -> None:
+    written = run(record, "export", "--session", "s1", "-").stdout
+    result = run(record, "import", "-", said=written, mesh=other)
+    assert (result.exit_code, result.stderr) == (0, "2 turns are brought in.\n")
+    assert [turn.id for turn, _ in stored(prepare, other)] == ["t1", "t3"]
+
+
 def test_a_turn_is_recognised_long_after_the_server_has_forgotten_its_id(
     run: Run, tmp_path: Path, prepare: Prepare, settings: Settings, other: Settings
 ) -> None:
