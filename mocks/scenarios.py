@@ -159,6 +159,8 @@ class Line:
             await self._socket.send_json(hello)
             welcome = await self._socket.receive_json()
         except (aiohttp.ClientError, OSError, TypeError) as error:
+            if isinstance(error, aiohttp.ClientConnectorError) and not self._token:
+                raise Wrong(f"nobody is there: {error}") from None
             await self._break(error)
         if welcome.get("type") != "welcome":
             await self._break(Wrong(f"no welcome: {welcome}"))
