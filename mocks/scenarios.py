@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import aiohttp
 
@@ -16,6 +16,7 @@ Say = Callable[[str], None]
 Json = dict[str, Any]
 
 REPLY_SECONDS: Final = 60.0
+AGAIN_SECONDS: Final = 0.25
 
 
 class Wrong(Exception):
@@ -100,31 +101,118 @@ class Shop:
             answer.raise_for_status()
 
 
-class Conversation:
-    """One customer's chat over the WebSocket, printing each hop as it happens."""
+class Line:
+    """A customer's WebSocket as a page keeps it: one that breaks is made anew, and nothing lost."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse, say: Say) -> None:
-        self._socket = socket
+    def __init__(self, http: aiohttp.ClientSession, url: str, email: str) -> None:
+        self._http = http
+        self._url = url
+        self._email = email
+        self._token = ""
+        self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._after = 0
+        self._missed: list[Json] = []
+
+    async def send(self, frame: Json) -> None:
+        """Send a frame; Broken if it may not have arrived."""
+        if self._socket is None:
+            await self._connect()
+        try:
+            assert self._socket is not None  # noqa: S101 - for the type checker
+            await self._socket.send_json(frame)
+        except (aiohttp.ClientError, OSError) as error:
+            await self._break(error)
+
+    async def receive(self) -> Json:
+        """Return the next frame; Broken if the line is: then say again what is unanswered."""
+        if self._missed:
+            return self._missed.pop(0)
+        if self._socket is None:
+            raise Broken("closed")
+        try:
+            frame: Json = await self._socket.receive_json()
+        except (aiohttp.ClientError, OSError, TypeError) as error:  # TypeError: it was closed
+            await self._break(error)
+        self._after = max(self._after, frame.get("sequence") or 0)
+        return frame
+
+    async def close(self) -> None:
+        """Hang up."""
+        if self._socket is not None:
+            await self._socket.close()
+
+    async def _break(self, error: Exception) -> NoReturn:
+        socket, self._socket = self._socket, None
+        if socket is not None:
+            await socket.close()
+        raise Broken(f"{type(error).__name__}: {error}") from error
+
+    async def _connect(self) -> None:
+        try:
+            if not self._token:
+                opened = self._http.post(f"{self._url}/api/session", json={"email": self._email})
+                async with opened as answer:
+                    answer.raise_for_status()
+                    self._token = (await answer.json())["token"]
+            self._socket = await self._http.ws_connect(f"{self._url}/ws")
+            hello = {"type": "hello", "token": self._token, "after": self._after}
+            await self._socket.send_json(hello)
+            welcome = await self._socket.receive_json()
+        except (aiohttp.ClientError, OSError, TypeError) as error:
+            if isinstance(error, aiohttp.ClientConnectorError) and not self._token:
+                raise Wrong(f"nobody is there: {error}") from None
+            await self._break(error)
+        if welcome.get("type") != "welcome":
+            await self._break(Wrong(f"no welcome: {welcome}"))
+        self._missed = welcome["replies"]
+        for reply in self._missed:
+            self._after = max(self._after, reply["sequence"])
+
+
+class Broken(Exception):
+    """The line broke, or could not be made."""
+
+
+class Conversation:
+    """One customer's chat, printing each hop as it happens."""
+
+    def __init__(self, line: Line, say: Say) -> None:
+        self._line = line
         self._say = say
         self.turns: list[Turn] = []
 
     async def send(self, text: str) -> Turn:
-        """Say something and return once the reply is there."""
+        """Say something and return once the reply is there.
+
+        As a page does, it says the same again, under the same id, when the line broke meanwhile.
+        """
         turn = Turn(text)
         self.turns.append(turn)
         self._say(f"  customer: {text}")
         started = time.perf_counter()
-        frame = {"type": "message", "message_id": turn.message_id, "text": text}
-        await self._socket.send_json(frame)
-        async with asyncio.timeout(REPLY_SECONDS):
-            while turn.reply == {}:
-                self._on_frame(turn, await self._socket.receive_json(), started)
+        problem = ""
+        try:
+            async with asyncio.timeout(REPLY_SECONDS):
+                while turn.reply == {}:
+                    try:
+                        await self._attempt(turn, started)
+                    except Broken as broken:
+                        problem = str(broken)
+                        await asyncio.sleep(AGAIN_SECONDS)
+        except TimeoutError:
+            text = f"no reply within {REPLY_SECONDS:.0f} seconds"
+            raise Wrong(f"{text} ({problem})" if problem else text) from None
         turn.seconds = time.perf_counter() - started
         self._say(f"  mesh:     {turn.reply['response']}")
         for action in turn.reply["actions"]:
             self._say(f"            [{action['kind']}: {'done' if action['ok'] else 'refused'}]")
         self._say(f"            ({turn.reply['state']}, {turn.seconds * 1000:.0f} ms)")
         return turn
+
+    async def _attempt(self, turn: Turn, started: float) -> None:
+        await self._line.send({"type": "message", "message_id": turn.message_id, "text": turn.text})
+        while turn.reply == {}:
+            self._on_frame(turn, await self._line.receive(), started)
 
     def _on_frame(self, turn: Turn, frame: Json, started: float) -> None:
         if frame.get("message_id") != turn.message_id:
@@ -135,6 +223,8 @@ class Conversation:
         elif frame["type"] == "reply":
             turn.reply = frame
         elif frame["type"] == "error":
+            if frame["code"] == "unavailable":
+                raise Broken(frame["message"])  # it asks to be told again
             raise Wrong(f"the mesh refused the message: {frame}")
 
 
@@ -262,20 +352,14 @@ async def _play(
 ) -> None:
     try:
         await shop.begin_anew(who)
-        async with http.post(f"{url}/api/session", json={"email": who.email}) as answer:
-            answer.raise_for_status()
-            opened = await answer.json()
-        async with http.ws_connect(f"{url}/ws") as socket:
-            await socket.send_json({"type": "hello", "token": opened["token"], "after": 0})
-            welcome = await socket.receive_json()
-            if welcome.get("type") != "welcome":
-                raise Wrong(f"no welcome: {welcome}")
-            chat = Conversation(socket, say)
+        line = Line(http, url, who.email)
+        try:
+            chat = Conversation(line, say)
             result.turns = chat.turns
             await story(who, chat, shop)
+        finally:
+            await line.close()
     except Wrong as wrong:
         result.ok, result.problem = False, str(wrong)
-    except TimeoutError:
-        result.ok, result.problem = False, f"no reply within {REPLY_SECONDS:.0f} seconds"
     except (aiohttp.ClientError, OSError, ValueError, TypeError, KeyError) as error:
         result.ok, result.problem = False, f"{type(error).__name__}: {error}"

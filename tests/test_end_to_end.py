@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -276,16 +277,28 @@ async def test_a_second_instance_of_the_worker_does_no_harm(mesh: WholeMesh) -> 
         stderr=subprocess.DEVNULL,
     )
     try:
-        for _ in range(10):
-            answer = await ask(mesh, QUESTION)
-            assert answer["state"] == "answered"
+        joined = False
+        while not joined:  # turns are answered before, while and after it joins
             assert second.poll() is None
-            await asyncio.sleep(0.3)
+            assert (await ask(mesh, QUESTION))["state"] == "answered"
+            joined = await asyncio.to_thread(answers, f"http://127.0.0.1:{port}/health/ready")
+        for _ in range(5):
+            assert (await ask(mesh, QUESTION))["state"] == "answered"
+            assert second.poll() is None
     finally:
         second.terminate()
         assert await asyncio.to_thread(second.wait, 60) == 0
     await until_ready(mesh)
     assert (await ask(mesh, QUESTION))["state"] == "answered"
+
+
+def answers(url: str) -> bool:
+    """Say whether a page is there, and content."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 async def turn_of(mesh: WholeMesh, answer: dict[str, Any]) -> Message:
