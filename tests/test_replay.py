@@ -25,10 +25,10 @@ from mocks.laptop import addresses
 from streams.bridge.connection import connect, parse_url
 from streams.message import Message
 from streams.replay.request import ReplayRequest
-from tables.runs import Runs
+from tables.runs import Runs, Stopped
 from tests.web.operators import bearer
 from tests.whole_mesh import ROOT, WholeMesh, whole_mesh
-from web.terminal.playing import Performance, ReplayMesh
+from web.terminal.playing import Performance, Playing, ReplayMesh
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -267,6 +267,26 @@ def test_who_stops_a_replay_while_it_ends_leaves_nothing_behind(
         asyncio.run(work())
     assert asyncio.run(namespaces(mesh)) <= before
     assert list((mesh.data_dir / "replays").glob("*.work")) == []
+
+
+def test_a_replay_is_stopped_also_while_nothing_ends(
+    mesh: WholeMesh, recording: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in mesh.environment.items():
+        monkeypatch.setenv(name, value)
+    runs = Runs(mesh.data_dir)
+
+    def stop(playing: Playing) -> None:
+        if playing.played == 1:
+            runs.stop(playing.run.name, "It was stopped by Ann.")
+
+    slowly = ReplayRequest(source=str(recording), speed=1e-6)
+    performance = Performance(mesh.settings(), app.replay_mesh, show=stop)
+    with pytest.raises(Stopped, match="by Ann"):
+        asyncio.run(performance.give(slowly))
+    stopped = runs.listed()[0]
+    assert (stopped.about.state, stopped.about.problem) == ("interrupted", "It was stopped by Ann.")
+    assert stopped.summary.turns == 1
 
 
 def until_some_are_done(

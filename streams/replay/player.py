@@ -207,6 +207,8 @@ class Player:
                     value=value,
                     message_id=f"{message.session_id}-{message.run}",
                 )
+                if (task := asyncio.current_task()) is not None and task.cancelling():
+                    raise asyncio.CancelledError  # nats-py's `wait_for` can swallow it
                 return
             await asyncio.sleep(PUT_AGAIN)
 

@@ -80,25 +80,32 @@ class Playing:
             # A turn may take all the time that its actors give to a model, and wait for others.
             patience=60 + 8 * mesh.settings.llm_timeout,
         )
-        player = Player(client, mesh.settings, manner, mesh.check)
+
+        def check() -> None:
+            mesh.check()
+            self.run.heed_stop()  # with recorded pauses it may be long until a turn is kept
+
+        player = Player(client, mesh.settings, manner, check)
         results: list[Result] = []
         kept_at = time.monotonic()
-        async with aclosing(self._given()) as given, aclosing(player.play(given)) as playing:
-            async for played in playing:
-                results.append(result := self._result(played))
-                self.tell(result.comparison)
-                self.played += 1
-                if len(results) >= KEPT_AT_ONCE or time.monotonic() - kept_at >= KEPT_WITHIN:
-                    self._keep(results)
-                    kept_at = time.monotonic()
-        self._keep(results)
+        try:
+            async with aclosing(self._given()) as given, aclosing(player.play(given)) as playing:
+                async for played in playing:
+                    results.append(result := self._result(played))
+                    self.tell(result.comparison)
+                    self.played += 1
+                    if len(results) >= KEPT_AT_ONCE or time.monotonic() - kept_at >= KEPT_WITHIN:
+                        self._keep(results)
+                        kept_at = time.monotonic()
+        finally:
+            self._keep(results)
 
     def _keep(self, results: list[Result]) -> None:
-        read = self.turns.progress
-        self.run.add(results, self._bad, done=min(1.0, read.done / max(1, read.total)))
-        self._flying -= {key_of(result.recorded) for result in results}
+        kept, bad, read = results[:], self._bad[:], self.turns.progress
         results.clear()
         self._bad.clear()
+        self._flying -= {key_of(result.recorded) for result in kept}
+        self.run.add(kept, bad, done=min(1.0, read.done / max(1, read.total)))
 
     def _result(self, played: Played) -> Result:
         recorded = played.recorded if self.against is None else self._earlier(played.recorded)
