@@ -35,7 +35,14 @@ done
 test -z "$lacking" || fail "Secrets are missing:$lacking." \
     "Make them: k8s/secrets.sh $overlay | kubectl --context $context apply -f -"
 
-echo "$objects" | kubernetes apply --server-side --filename -
+# What was changed by hand, or rolled back, becomes what is written here: else it would be a conflict.
+echo "$objects" | kubernetes apply --server-side --force-conflicts --filename -
+# Autoscalers leave alone what was stopped by hand, as for a backup; from one on they say how many.
+for workload in statefulset/mesh-worker deployment/mesh-web; do
+    count=$(kubernetes --namespace actor-mesh get "$workload" --output='jsonpath={.spec.replicas}')
+    test "$count" != 0 ||
+        kubernetes --namespace actor-mesh scale "$workload" --replicas=1
+done
 for workload in statefulset/mesh-nats deployment/mesh-redis statefulset/mesh-worker \
     deployment/mesh-web; do
     kubernetes --namespace actor-mesh rollout status "$workload" --timeout=10m

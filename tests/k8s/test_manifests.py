@@ -473,15 +473,16 @@ def test_no_autoscaler_makes_workers_without_partitions(manifests: Manifests) ->
         target = spec["scaleTargetRef"]
         scaled.append(target["name"])
         workload = manifests.get(target["kind"], target["name"])
+        # Each deployment would set the number back, and with it take volumes away.
+        assert "replicas" not in workload["spec"]
         least = spec.get("minReplicas", spec.get("minReplicaCount"))
         most = spec.get("maxReplicas", spec.get("maxReplicaCount"))
-        assert workload["spec"]["replicas"] == least < most
+        assert least < most
         if target["name"] == "mesh-worker":
             assert most <= partitions
     assert len(scaled) == len(set(scaled)), "two autoscalers pull at one workload"
     if manifests.overlay != "local":
         assert set(scaled) == {"mesh-worker", "mesh-web"}
-    assert manifests.get("StatefulSet", "mesh-worker")["spec"]["replicas"] <= partitions
 
 
 def test_keda_asks_for_a_series_that_workers_have() -> None:
@@ -498,11 +499,11 @@ def test_a_drained_node_takes_one_of_each_kind_at_most(manifests: Manifests) -> 
     assert all(budget["maxUnavailable"] == 1 for budget in budgets.values())
 
 
-def test_in_production_what_is_there_thrice_is_spread() -> None:
+def test_in_production_what_is_there_more_than_once_is_spread() -> None:
     for workload in built("production").workloads:
         constraints = workload["spec"]["template"]["spec"].get("topologySpreadConstraints", ())
         keys = {one["topologyKey"]: one["whenUnsatisfiable"] for one in constraints}
-        if workload["spec"]["replicas"] > 1:
+        if workload["metadata"]["name"] != "mesh-redis":
             assert keys.keys() == {"kubernetes.io/hostname", "topology.kubernetes.io/zone"}
         if workload["metadata"]["name"] == "mesh-nats":
             assert keys["kubernetes.io/hostname"] == "DoNotSchedule"

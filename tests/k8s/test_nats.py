@@ -1,6 +1,7 @@
 """The servers' own configuration: accepted, enough for worker and pages, and no more than that."""
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from nats.aio.client import Client
@@ -55,6 +57,31 @@ def test_servers_of_a_cluster_know_each_other_by_the_names_that_pods_have() -> N
         assert {server.removeprefix("nats://") for server in url.servers} == {
             f"{pod}:4222" for pod in pods
         }
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_name_by_which_servers_are_called_is_in_their_certificate(
+    overlay: str, tmp_path: Path
+) -> None:
+    """By a handshake with each name: the other tests reach them all as localhost."""
+    for name, content in secrets(overlay)["mesh-nats-tls"].items():
+        (tmp_path / name).write_text(content)
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(tmp_path / "tls.crt", tmp_path / "tls.key")
+    asking = ssl.create_default_context(cafile=str(tmp_path / "ca.crt"))
+    urls = (parse_url(secrets(overlay)[name]["broker_url"]) for name in ("mesh-worker", "mesh-web"))
+    called = {str(urlsplit(server).hostname) for url in urls for server in url.servers}
+    replicas = built(overlay).get("StatefulSet", "mesh-nats")["spec"]["replicas"]
+    assert called == {f"mesh-nats-{n}.mesh-nats" for n in range(replicas)}
+    for host in sorted(called | {"localhost"}):
+        to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = asking.wrap_bio(to_client, to_server, server_hostname=host)
+        server = serving.wrap_bio(to_server, to_client, server_side=True)
+        for side in (client, server, client):
+            # Who waits for the other's part says so; a wrong name is another error.
+            with contextlib.suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+        assert client.getpeercert(), host
 
 
 def rights(text: str, role: str, operation: str) -> set[str]:
