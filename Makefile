@@ -56,12 +56,12 @@ image: ## Build the container image
 	docker build --tag $(IMAGE) .
 
 compose-up: ## Run the whole system in containers on this machine
-	@k8s/need.sh docker
+	@k8s/need.sh docker docker-compose
 	docker compose --file k8s/compose.yaml up --build --detach --wait
 	@echo "The mesh is up: http://127.0.0.1:6066/"
 
 compose-down: ## Stop them; their volumes stay
-	@k8s/need.sh docker
+	@k8s/need.sh docker docker-compose
 	docker compose --file k8s/compose.yaml down
 
 k3d-up: ## Make a small cluster in containers (k3d) and run the overlay `local` on it

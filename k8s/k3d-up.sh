@@ -14,5 +14,13 @@ k3d image import "$image" --cluster "$cluster"
 kubectl --context "k3d-$cluster" apply --filename k8s/base/namespace.yaml
 kubectl --context "k3d-$cluster" --namespace actor-mesh get secret mesh-web >/dev/null 2>&1 ||
     k8s/secrets.sh local | kubectl --context "k3d-$cluster" apply --filename -
+ours="statefulset/mesh-worker deployment/mesh-web deployment/mesh-mocks"
+# The image keeps its name: what runs already does not see that it is a new one.
+running=$(kubectl --context "k3d-$cluster" --namespace actor-mesh get $ours --output=name \
+    --ignore-not-found)
 k8s/deploy.sh "k3d-$cluster" local
+for workload in $running; do
+    kubectl --context "k3d-$cluster" --namespace actor-mesh rollout restart "$workload"
+    kubectl --context "k3d-$cluster" --namespace actor-mesh rollout status "$workload" --timeout=10m
+done
 echo "The mesh is up: http://127.0.0.1:8080/"

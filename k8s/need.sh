@@ -10,7 +10,10 @@ lacks() {
     missing=1
 }
 for program in "$@"; do
-    if ! command -v "$program" >/dev/null; then
+    if [ "$program" = docker-compose ]; then # since its second version a part of docker
+        docker compose version >/dev/null 2>&1 ||
+            lacks "docker compose is missing: https://docs.docker.com/compose/install/"
+    elif ! command -v "$program" >/dev/null; then
         case $program in
             docker) lacks "docker is missing: https://docs.docker.com/engine/install/" ;;
             k3d) lacks "k3d is missing: https://k3d.io/#installation" ;;

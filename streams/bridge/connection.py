@@ -21,7 +21,7 @@ from .errors import (
     JetStreamUnavailable,
     NotConnected,
 )
-from .internals import break_off_on_reconnect, drop_half_open, insist_on_tls
+from .internals import break_off_on_reconnect, drop_half_open, insist_on_tls, quiet_tls
 from .layout import check_prefix
 from .login import CredentialsFile, read_nkey
 from .parser import install_parser
@@ -213,6 +213,7 @@ async def connect(
     tls = options.tls_context()
     if tls is not None:
         insist_on_tls(client)
+        quiet_tls()
     attempt: asyncio.Future[Any] = asyncio.ensure_future(
         client.connect(
             servers=list(options.servers),

@@ -42,6 +42,21 @@ def insist_on_tls(client: Client) -> None:
     client.__dict__["_connect_command"] = introduce_in_secret
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith("returning true from eof_received()")
+
+
+def quiet_tls() -> None:
+    """Let asyncio not warn at the end of each encrypted connection.
+
+    Why: nats-py reads with asyncio's own streams, of which asyncio itself then complains, to the
+    operator of every command.
+    """
+    asyncio_log = logging.getLogger("asyncio")
+    if _is_news not in asyncio_log.filters:
+        asyncio_log.addFilter(_is_news)
+
+
 def client_of(js: JetStreamContext) -> Client:
     """Return the connection of a JetStream context.
 

@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import tomllib
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mocks.servers import NatsServer, Server, free_port
+from mocks.servers import NatsServer, Server, executable, free_port
 from tests.k8s.manifests import ROOT
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -191,6 +192,13 @@ def test_nothing_is_installed_that_only_a_laptop_needs(image: Image) -> None:
     )
 
 
+def test_everybody_means_the_same_image() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    ours = f"actor-mesh:{version}"
+    assert COMPOSE["x-ours"]["image"] == ours
+    assert re.search(rf"^IMAGE \?= {ours}$", (ROOT / "Makefile").read_text(), re.M)
+
+
 def test_the_image_is_locked_and_runs_as_nobody() -> None:
     assert DOCKERFILE.count("FROM ${BASE}") == 2
     assert re.search(r"^ARG BASE=\S+:3\.\d+-slim", DOCKERFILE, re.M)
@@ -211,6 +219,19 @@ def test_the_context_holds_what_is_copied_and_nothing_else() -> None:
     allowed = {line[1:].rstrip("/") for line in ignored if line.startswith("!")}
     assert "*" in ignored
     assert allowed == copied
+
+
+def test_the_server_in_compose_takes_records_as_large_as_the_clusters() -> None:
+    k8s = ROOT / "k8s"
+    program, conf = executable("nats-server"), k8s / "compose-nats.conf"
+    told = subprocess.run([program, "-t", "-c", conf], capture_output=True, text=True, check=True)
+    assert "is valid" in told.stdout + told.stderr
+    cluster = (k8s / "base" / "nats" / "nats.conf").read_text()
+    (limit,) = (line for line in cluster.splitlines() if line.startswith("max_payload"))
+    assert limit in conf.read_text().splitlines()
+    nats = COMPOSE["services"]["nats"]
+    mounted = dict(volume.split(":")[:2] for volume in nats["volumes"])
+    assert nats["command"] == ["--config", mounted[f"./{conf.name}"]]
 
 
 def test_compose_has_the_whole_system_and_opens_the_pages_alone() -> None:

@@ -255,8 +255,9 @@ async def test_nobody_may_do_more(place: Place, user: str, password: str, api: s
         await attempt(place.topology.login(user, password), api)
 
 
-async def test_the_operator_may_do_all(place: Place) -> None:
+async def test_the_operator_may_do_all(place: Place, caplog: pytest.LogCaptureFixture) -> None:
     await attempt(place.topology.login("operator", "OPERATOR_PASSWORD"), "$JS.API.STREAM.LIST")
+    assert caplog.text == "", "every command of an operator would print this"
 
 
 async def test_nobody_gets_in_without_a_login_or_without_tls(place: Place) -> None:

@@ -82,6 +82,8 @@ def test_all_that_a_cluster_held_comes_back_from_a_backup(tmp_path: Path) -> Non
                 part.wait_ready(90)
             again = say(web.port, session_id=first["session_id"])
             assert (again["state"], again["session_id"]) == ("answered", first["session_id"])
+            told = shell(commands("replay journal"), tmp_path, MESH_BROKER_URL=operator)
+            assert told.startswith("2 turns, 2 same")
         finally:
             web.stop()
             worker.stop()

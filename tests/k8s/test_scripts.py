@@ -38,6 +38,7 @@ def bare(folder: Path) -> str:
     ("command", "lacking"),
     [
         (("k8s/need.sh", "docker"), ["docker"]),
+        (("k8s/need.sh", "docker", "docker-compose"), ["docker", "docker"]),
         (("k8s/k3d-up.sh",), ["docker", "k3d", "kubectl", "openssl"]),
         (("k8s/deploy.sh", "somewhere", "local"), ["kubectl"]),
     ],

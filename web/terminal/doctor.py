@@ -11,6 +11,7 @@ from typing import Final
 
 import aiohttp
 import click
+from dotenv import dotenv_values
 
 from streams.checkup.broker import check_broker
 from streams.checkup.finding import Finding, Verdict, failed, ok
@@ -78,7 +79,7 @@ async def _findings(
     settings: Settings, roles: tuple[Role, ...], services: dict[str, str]
 ) -> AsyncGenerator[Finding, None]:
     roles = roles or tuple(PUBLISH)
-    for finding in check_place(settings, os.environ, roles):
+    for finding in check_place(settings, _variables(), roles):
         yield finding
     async with aclosing(check_broker(settings, roles)) as findings:
         async for finding in findings:
@@ -87,6 +88,12 @@ async def _findings(
         yield await check_redis(settings)
         for name, url in services.items():
             yield await _reach(name, url)
+
+
+def _variables() -> dict[str, str]:
+    """Return the environment with the lines of `.env`, as settings are read from both."""
+    lines = {name: value or "" for name, value in dotenv_values(".env").items()}
+    return {**lines, **os.environ}
 
 
 async def _reach(name: str, url: str) -> Finding:

@@ -173,6 +173,15 @@ def test_a_variable_that_is_no_setting_is_told_with_what_is_meant(settings: Sett
     assert text == "no setting has this name: MESH_WEB_PROT (is MESH_WEB_PORT meant?)"
 
 
+def test_lines_of_the_file_are_looked_at_too(
+    run: Run, healthy: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("MESH_LLM_MODLE=x\n")
+    found = by_check(run(doctor, "--json", mesh=healthy).stdout)
+    assert "MESH_LLM_MODLE (is MESH_LLM_MODEL meant?)" in found["settings"]["text"]
+
+
 def test_secrets_must_be_given_where_others_can_reach_us(settings: Settings) -> None:
     assert place(settings)["secrets"][0] == "ok"
     verdict, text = place(settings.model_copy(update={"web_host": "0.0.0.0"}))["secrets"]
