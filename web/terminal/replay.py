@@ -6,7 +6,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from streams.replay.junit import JUnit
 from streams.replay.markdown import Shown
 from streams.replay.markdown import markdown as in_markdown
 from streams.replay.request import ACTORS, ReplayRequest
+from streams.replay.source import SourceChanged
 from streams.settings import Settings
 from tables.baseline import accept
 from tables.runs import NoSuchRun, Run, Runs, Wanted
@@ -230,6 +231,10 @@ def _perform(
         remark = f"{number(changed.count)} not the same" if changed.count else ""
         bar.show(playing.turns.progress, playing.played + playing.skipped, remark)
 
+    def ended(how: str) -> str:
+        go_on = f"Go on with: python app.py replay --resume {begun[0].name}" if begun else ""
+        return f"{how.strip()}\n{go_on}".strip()
+
     async def work() -> Run:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in one
@@ -240,12 +245,16 @@ def _perform(
     say("Starting a mesh of today's code …")
     try:
         run = asyncio.run(work())
+    except SourceChanged:
+        raise
+    except (MeshError, BridgeError) as error:
+        raise MeshError(ended(str(error))) from error
     except (KeyboardInterrupt, asyncio.CancelledError):
         bar.clear()
-        with suppress(IndexError):
-            say(f"Interrupted. Go on with: python app.py replay --resume {begun[0].name}")
+        say(ended("Interrupted."))
         sys.exit(INTERRUPTED)
-    bar.clear()
+    finally:
+        bar.clear()
     return run
 
 
