@@ -78,7 +78,7 @@ class Playing:
             attempts=self.request.repeat,
             speed=self.request.speed,
             # A turn may take all the time that its actors give to a model, and wait for others.
-            patience=60 + 8 * mesh.settings.llm_timeout,
+            patience=(60 + 8 * mesh.settings.llm_timeout) / min(1, self.request.speed or 1),
         )
 
         def check() -> None:
