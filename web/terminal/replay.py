@@ -331,7 +331,7 @@ def _tell(run: Run, changed: _Changed, judgement: _Judgement, gate: Gate, as_jso
         click.echo(f"\n{verdict}: {gate}")
         for reason in judgement.told():
             click.echo(f"  {plain(reason)}")
-    if summary.verdicts["not recorded"]:
+    if summary.verdicts["not recorded"] and run.about().mode != "live":
         say("\nWhat was not recorded nobody can answer: with --live ACTOR that actor asks itself.")
     say(f"\nAll of it: /replay/{run.name} of the pages, or python app.py runs show {run.name}")
 
