@@ -182,7 +182,8 @@ class Gateway:
             subscription = await client.subscribe(inbox, cb=on_pulse)
             await client.publish(pulse_subject(self.settings.prefix), reply=inbox)
             with suppress(TimeoutError):
-                await asyncio.wait_for(done.wait(), PULSE_WITHIN)
+                async with asyncio.timeout(PULSE_WITHIN):
+                    await done.wait()
             await subscription.unsubscribe()
         except NatsError:
             return Health(broker=False)

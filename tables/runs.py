@@ -242,11 +242,21 @@ class Runs:
         lock = _lock(path)
         try:
             # What a player left that was killed.
-            shutil.rmtree(self.folder / f"{run}.work", ignore_errors=True)
+            shutil.rmtree(self.work_folder(run), ignore_errors=True)
             for name in _files(path):
                 name.unlink(missing_ok=True)
         finally:
             os.close(lock)
+
+    def work_folder(self, run: str) -> Path:
+        """Return where the mesh of a run keeps its files while it is under way."""
+        return self.folder / f"{run}.work"
+
+    def sweep(self) -> None:
+        """Delete what players left here that were killed."""
+        for folder in self.folder.glob("*.work"):
+            if _RUN_ID.fullmatch(folder.stem) and not _is_locked(self._path(folder.stem)):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _path(self, run: str) -> Path:
         if not _RUN_ID.fullmatch(run):

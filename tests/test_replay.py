@@ -239,8 +239,10 @@ def test_a_replay_that_was_killed_goes_on_and_plays_every_turn_once(
     found = replay(mesh, "--resume", "last")
     assert found.summary["turns"] == turns
     assert found.verdicts == {"same": turns}
-    again = replay(mesh, "--resume", "last")
-    assert again.summary == found.summary
+    # One that has ended is judged anew, without a mesh.
+    again = replay(mesh, "--resume", "last", "--fail-on", "different")
+    assert (again.summary, again.gate["passed"]) == (found.summary, True)
+    assert "Starting" not in again.told
 
 
 def test_who_stops_a_replay_while_it_ends_leaves_nothing_behind(

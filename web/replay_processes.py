@@ -30,7 +30,7 @@ class ReplayProcesses:
         """Begin a replay and return the name of its run, which is there a few seconds later."""
         run = new_run_id()
         self._logs.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (self._logs / f"replay-{run}.log").open("wb") as file:
+        with self._log(run).open("wb") as file:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 str(self._app),
@@ -51,12 +51,17 @@ class ReplayProcesses:
             process.stdin.close()
         return run
 
+    def _log(self, run: str) -> Path:
+        return self._logs / f"replay-{run}.log"
+
     async def _watch(self, run: str, process: asyncio.subprocess.Process) -> None:
         status = await process.wait()
         self._processes.pop(run, None)
         # 1 is for what the gate found; a page asks for none.
         if status:
             log.error("replay %s ended with status %d; see its log", run, status)
+        else:
+            self._log(run).unlink(missing_ok=True)
 
     async def close(self) -> None:
         """Interrupt what is under way, and wait until nothing of it is left."""

@@ -179,7 +179,8 @@ class Heartbeat:
             while not self._stopping.is_set():
                 pause = self.interval if self._doubtful_since is None else DOUBT_SECONDS
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._awake.wait(), pause)
+                    async with asyncio.timeout(pause):
+                        await self._awake.wait()
                 self._awake.clear()
                 await self._beat()
             if client.is_connected:

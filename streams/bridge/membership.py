@@ -264,7 +264,8 @@ class Member:
     async def _follow_for_ever(self) -> None:
         while not self._stopping:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), self._tick)
+                async with asyncio.timeout(self._tick):
+                    await self._changed.wait()
             self._changed.clear()
             if self.lapsed:
                 await self._lose()

@@ -351,7 +351,8 @@ async def heads(
             if reader.caught_up and not reader.buffer:
                 return
             try:
-                await asyncio.wait_for(arrived.wait(), CHECK_SECONDS)
+                async with asyncio.timeout(CHECK_SECONDS):
+                    await arrived.wait()
             except TimeoutError:
                 reader.check(loop.time())
     finally:

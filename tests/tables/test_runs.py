@@ -248,6 +248,20 @@ def test_a_run_is_stopped_by_who_only_reads_it_and_goes_on_later(runs: Runs) -> 
         assert run.summary().turns == 2
 
 
+def test_what_a_killed_player_left_is_swept_and_what_one_uses_is_not(runs: Runs) -> None:
+    with runs.create(About(source="x")) as killed:
+        pass
+    with runs.create(About(source="x")) as used:
+        for run in (killed, used):
+            runs.work_folder(run.name).mkdir()
+        foreign = runs.folder / "mine.work"
+        foreign.mkdir()
+        runs.sweep()
+        assert not runs.work_folder(killed.name).exists()
+        assert runs.work_folder(used.name).exists()
+        assert foreign.exists()
+
+
 def test_a_deleted_run_leaves_nothing(runs: Runs, filled: Run) -> None:
     (runs.folder / f"{filled.name}.work" / "streams").mkdir(parents=True)
     runs.delete(filled.name)

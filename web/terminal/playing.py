@@ -241,7 +241,8 @@ class Performance:
         return run
 
     async def _play(self, playing: Playing) -> None:
-        folder = self._runs.folder / f"{playing.run.name}.work"
+        self._runs.sweep()
+        folder = self._runs.work_folder(playing.run.name)
         self._show(playing)
         showing = asyncio.create_task(self._keep_showing(playing))
         mesh: ReplayMesh | None = None

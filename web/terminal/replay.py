@@ -132,8 +132,10 @@ def replay_command(launch: Launch) -> click.Command:
             if resume is not None:
                 _refuse_anew(source, asked)
                 name = _named(runs, resume)
-                request = runs.open(name).about().request or _impossible(name)
-                resumed = runs.resume(name)
+                known = runs.open(name).about()
+                request = known.request or _impossible(name)
+                # One that has ended is judged once more, and may become the baseline.
+                resumed = runs.open(name) if known.state == "ended" else runs.resume(name)
             else:
                 resumed = None
                 request = (
@@ -142,7 +144,10 @@ def replay_command(launch: Launch) -> click.Command:
                     else ReplayRequest.model_validate_json(sys.stdin.read())
                 )
             changed = _Changed(as_json)
-            run = _perform(settings, launch, changed, request, resumed, requested or "")
+            if resumed is not None and resumed.about().state == "ended":
+                run = resumed
+            else:
+                run = _perform(settings, launch, changed, request, resumed, requested or "")
             try:
                 judgement = _Judgement(run, conditions, junit, markdown)
             except OSError as error:

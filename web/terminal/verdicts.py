@@ -18,10 +18,11 @@ TOLD: Final = 10
 
 def totals(summary: Summary) -> str:
     """Return the totals in one line."""
-    parts = [f"{number(summary.turns)} turns"]
+    parts = [f"{number(summary.turns)} {'turn' if summary.turns == 1 else 'turns'}"]
     parts += [f"{number(n)} {verdict}" for verdict, n in summary.verdicts.items() if n]
     if summary.bad_lines:
-        parts.append(f"{number(summary.bad_lines)} lines without a turn")
+        lines = "line" if summary.bad_lines == 1 else "lines"
+        parts.append(f"{number(summary.bad_lines)} {lines} without a turn")
     if summary.time_ratio is not None:
         parts.append(f"{summary.time_ratio:.2f} times the time")
     if summary.cost_ratio is not None:
