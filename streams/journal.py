@@ -58,7 +58,9 @@ async def finished_turns(
                 continue
             arrived.clear()
             try:
-                await asyncio.wait_for(arrived.wait(), CHECK_SECONDS)
+                # Not `wait_for`: in Python 3.11 it can swallow the cancellation of who reads.
+                async with asyncio.timeout(CHECK_SECONDS):
+                    await arrived.wait()
             except TimeoutError:
                 reader.check(loop.time())
     finally:

@@ -228,7 +228,7 @@ class Runs:
         raise NoSuchRun("There is no replay yet.")
 
     def stop(self, run: str, why: str) -> None:
-        """Ask whoever writes a run to end it: the next that is added raises Stopped with `why`."""
+        """Ask whoever writes a run to end it: that one meets Stopped with `why`."""
         path = self._existing(run)
         if not _is_locked(path):
             raise NoSuchRun(f"Replay {run!r} is not under way.")
@@ -308,6 +308,10 @@ class Run:
             if done is not None:
                 about = self._about(db).model_copy(update={"done": done})
                 db.execute("UPDATE run SET about = ?", (about.model_dump_json(),))
+        self.heed_stop()
+
+    def heed_stop(self) -> None:
+        """Raise Stopped if somebody asked for the run's end."""
         with suppress(FileNotFoundError):
             raise Stopped(_stop_file(self.path).read_text())
 

@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,11 @@ from mocks.cast import CAST
 from mocks.laptop import addresses
 from streams.bridge.connection import connect, parse_url
 from streams.message import Message
-from tables.runs import Runs
+from streams.replay.request import ReplayRequest
+from tables.runs import Runs, Stopped
 from tests.web.operators import bearer
 from tests.whole_mesh import ROOT, WholeMesh, whole_mesh
+from web.terminal.playing import Performance, Playing, ReplayMesh
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -240,6 +243,51 @@ def test_a_replay_that_was_killed_goes_on_and_plays_every_turn_once(
     assert again.summary == found.summary
 
 
+def test_who_stops_a_replay_while_it_ends_leaves_nothing_behind(
+    mesh: WholeMesh, recording: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in mesh.environment.items():
+        monkeypatch.setenv(name, value)
+    before = asyncio.run(namespaces(mesh))
+
+    async def work() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+
+        @contextmanager
+        def launch(folder: Path, request: ReplayRequest) -> Iterator[ReplayMesh]:
+            with app.replay_mesh(folder, request) as replaying:
+                yield replaying
+            task.cancel()  # as Ctrl-C does that comes while the workers stop
+
+        performance = Performance(mesh.settings(), launch)
+        await performance.give(ReplayRequest(source=str(recording)))
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(work())
+    assert asyncio.run(namespaces(mesh)) <= before
+    assert list((mesh.data_dir / "replays").glob("*.work")) == []
+
+
+def test_a_replay_is_stopped_also_while_nothing_ends(
+    mesh: WholeMesh, recording: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in mesh.environment.items():
+        monkeypatch.setenv(name, value)
+    runs = Runs(mesh.data_dir)
+
+    def stop(playing: Playing) -> None:
+        runs.stop(playing.run.name, "It was stopped by Ann.")
+
+    slowly = ReplayRequest(source=str(recording), speed=1e-6)  # the first answer takes hours
+    performance = Performance(mesh.settings(), app.replay_mesh, show=stop)
+    with pytest.raises(Stopped, match="by Ann"):
+        asyncio.run(performance.give(slowly))
+    stopped = runs.listed()[0]
+    assert (stopped.about.state, stopped.about.problem) == ("interrupted", "It was stopped by Ann.")
+    assert stopped.summary.turns == 0
+
+
 def until_some_are_done(
     mesh: WholeMesh, process: "subprocess.Popen[bytes]", *, resumed: bool
 ) -> int:
@@ -269,7 +317,8 @@ def test_lines_that_hold_no_turn_are_counted_and_the_rest_goes_on(
     found = replay(mesh, str(broken), "--fail-on", "bad-lines")
     assert found.verdicts == {"same": 7}
     assert found.summary["bad_lines"] == 3
-    assert [line["where"] for line in found.summary["first_bad_lines"]][:2] == ["line 4", "line 5"]
+    told = [line["where"] for line in found.summary["first_bad_lines"]]
+    assert told == ["line 4", "line 5", f"line {len(lines) + 3}"]
     assert "comes once more" in found.summary["first_bad_lines"][2]["reason"]
     assert found.status == 1
 
@@ -332,6 +381,9 @@ def test_plain_conversations_are_played_live_and_compared_by_their_replies(
         (["journal", "--filter", "payload.["], "filter"),
         ([], "Name a SOURCE"),
         (["--resume", "20200101T000000000-00000000"], "There is no replay"),
+        (["journal", "--resume", "last", "--workers", "2"], "leave out SOURCE, --workers"),
+        (["journal", "--junit", "/nowhere/replay.xml"], "'/nowhere'"),
+        (["journal", "--markdown", "/nowhere/replay.md"], "'/nowhere'"),
     ],
 )
 def test_what_cannot_be_replayed_is_said_in_a_line(
@@ -352,6 +404,9 @@ def test_runs_are_listed_shown_compared_and_deleted(mesh: WholeMesh) -> None:
     summary = json.loads(compared.stdout.splitlines()[-1])["summary"]
     assert summary["verdicts"]["same"] == second.summary["turns"] > 0
     assert summary["verdicts"]["failed"] == 7 - second.summary["turns"]
+    comparison = Runs(mesh.data_dir).newest()
+    assert "cannot go on" in command(mesh, "replay", "--resume", comparison).stderr
+    assert Runs(mesh.data_dir).open(comparison).about().state == "ended"
     assert command(mesh, "runs", "delete", first.run).status == 0
     assert "There is no replay" in command(mesh, "runs", "show", first.run).stderr
 

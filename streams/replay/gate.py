@@ -1,7 +1,8 @@
 """`--fail-on`: what a replay must not bring, so that a change is stopped before customers meet it.
 
 `route,intent,reply<0.8,time>1.5` fails on a turn whose route or intent is another one, on a reply
-less alike than 0.8, and on a replay that took one and a half times as long in all.
+less alike than 0.8, and on a replay that took one and a half times as long in all. A turn that
+does not end any more breaks what is asked of its aspects.
 """
 
 import re
@@ -55,7 +56,11 @@ class Condition:
                 return None
             return f"{turn.verdict}{': ' if turn.reason else ''}{turn.reason}"
         aspect = next((aspect for aspect in ASPECTS if aspect == self.name), None)
-        found = turn.aspects.get(aspect) if aspect is not None else None
+        if aspect is None:
+            return None
+        found = turn.aspects.get(aspect)
+        if found is None and turn.verdict == "failed":
+            return f"failed: {turn.reason}"  # a turn that came to no end has kept nothing
         if found is None or found.verdict == "not recorded":
             return None
         if self.limit is None:
@@ -90,9 +95,9 @@ class Gate:
         return ",".join(str(condition) for condition in self.conditions)
 
     def judge(self, turn: TurnComparison) -> list[str]:
-        """Return all that is wrong with a turn."""
+        """Return all that is wrong with a turn, each thing once."""
         found = (condition.broken_by(turn) for condition in self.conditions)
-        return [reason for reason in found if reason is not None]
+        return list(dict.fromkeys(reason for reason in found if reason is not None))
 
     def judge_all(self, summary: Summary) -> list[str]:
         """Return what is wrong with the whole. A gate that saw no turn has not been passed."""

@@ -58,6 +58,8 @@ class Given:
     recorded: Message
     edited: WhatIf | None = None
     """What one of its actors is made to say instead of what it said."""
+    line: int = 0
+    """Where people find it: its line in the file, its offset in the journal."""
 
 
 @dataclass(frozen=True)
@@ -205,6 +207,8 @@ class Player:
                     value=value,
                     message_id=f"{message.session_id}-{message.run}",
                 )
+                if (task := asyncio.current_task()) is not None and task.cancelling():
+                    raise asyncio.CancelledError  # nats-py's `wait_for` can swallow it
                 return
             await asyncio.sleep(PUT_AGAIN)
 

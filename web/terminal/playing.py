@@ -78,27 +78,34 @@ class Playing:
             attempts=self.request.repeat,
             speed=self.request.speed,
             # A turn may take all the time that its actors give to a model, and wait for others.
-            patience=60 + 8 * mesh.settings.llm_timeout,
+            patience=(60 + 8 * mesh.settings.llm_timeout) / min(1, self.request.speed or 1),
         )
-        player = Player(client, mesh.settings, manner, mesh.check)
+
+        def check() -> None:
+            mesh.check()
+            self.run.heed_stop()  # with recorded pauses it may be long until a turn is kept
+
+        player = Player(client, mesh.settings, manner, check)
         results: list[Result] = []
         kept_at = time.monotonic()
-        async with aclosing(self._given()) as given, aclosing(player.play(given)) as playing:
-            async for played in playing:
-                results.append(result := self._result(played))
-                self.tell(result.comparison)
-                self.played += 1
-                if len(results) >= KEPT_AT_ONCE or time.monotonic() - kept_at >= KEPT_WITHIN:
-                    self._keep(results)
-                    kept_at = time.monotonic()
-        self._keep(results)
+        try:
+            async with aclosing(self._given()) as given, aclosing(player.play(given)) as playing:
+                async for played in playing:
+                    results.append(result := self._result(played))
+                    self.tell(result.comparison)
+                    self.played += 1
+                    if len(results) >= KEPT_AT_ONCE or time.monotonic() - kept_at >= KEPT_WITHIN:
+                        self._keep(results)
+                        kept_at = time.monotonic()
+        finally:
+            self._keep(results)
 
     def _keep(self, results: list[Result]) -> None:
-        read = self.turns.progress
-        self.run.add(results, self._bad, done=min(1.0, read.done / max(1, read.total)))
-        self._flying -= {key_of(result.recorded) for result in results}
+        kept, bad, read = results[:], self._bad[:], self.turns.progress
         results.clear()
         self._bad.clear()
+        self._flying -= {key_of(result.recorded) for result in kept}
+        self.run.add(kept, bad, done=min(1.0, read.done / max(1, read.total)))
 
     def _result(self, played: Played) -> Result:
         recorded = played.recorded if self.against is None else self._earlier(played.recorded)
@@ -138,10 +145,12 @@ class Playing:
     def _asked_for(self, place: int, turn: Message) -> Given | None:
         """Return a turn as it is to be played; None if it is not one of those."""
         edited = self.request.what_if
-        if edited is None:
-            return Given(place, turn)
-        meant = (turn.session_id, turn.id) == (edited.session_id, edited.message_id)
-        return Given(place, turn, edited) if meant else None
+        if edited is not None and (turn.session_id, turn.id) != (
+            edited.session_id,
+            edited.message_id,
+        ):
+            return None
+        return Given(place, turn, edited, line=self.turns.position)
 
     def _new(self, conversation: list[Given]) -> list[Given]:
         """Return all of a conversation unless it is there already; what is there twice is bad.
@@ -160,7 +169,7 @@ class Playing:
             key = key_of(one.recorded)
             if place not in (None, one.place) or key in self._flying:
                 reason = f"turn {one.recorded.id} of {one.recorded.session_id} comes once more"
-                self._set_aside(BadLine(one.place + 1, reason))
+                self._set_aside(BadLine(one.line, reason))
             else:
                 self._flying.add(key)
                 new.append(one)
@@ -233,6 +242,7 @@ class Performance:
 
     async def _play(self, playing: Playing) -> None:
         folder = self._runs.folder / f"{playing.run.name}.work"
+        self._show(playing)
         showing = asyncio.create_task(self._keep_showing(playing))
         mesh: ReplayMesh | None = None
         client: Client | None = None
@@ -244,13 +254,13 @@ class Performance:
                 await playing.play(client, mesh)
         finally:
             showing.cancel()
-            # The workers are gone now: nothing makes the streams anew.
-            if client is not None:
-                with suppress(MeshError):
-                    if mesh is not None and mesh.shared:
-                        await namespace.clear(client, mesh.settings.prefix)
-                await client.close()
-            shutil.rmtree(folder, ignore_errors=True)
+            # The workers are gone now: nothing makes the streams anew. Who is told to stop only
+            # here, as with Ctrl-C at the last turn, stops when it is done.
+            leaving = asyncio.create_task(_leave_nothing(folder, client, mesh))
+            try:
+                await asyncio.shield(leaving)
+            finally:
+                await asyncio.wait([leaving])
 
     async def _keep_showing(self, playing: Playing) -> None:
         while True:
@@ -281,6 +291,18 @@ def selection_of(request: ReplayRequest) -> Selection:
         outcome=request.outcome,
         filter=request.filter,
     )
+
+
+async def _leave_nothing(folder: Path, client: Client | None, mesh: ReplayMesh | None) -> None:
+    """Delete the streams of a replay's mesh, if others use their broker, and its folder."""
+    try:
+        if client is not None:
+            with suppress(MeshError):
+                if mesh is not None and mesh.shared:
+                    await namespace.clear(client, mesh.settings.prefix)
+            await client.close()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 async def _connected(settings: Settings) -> Client:

@@ -1,15 +1,17 @@
 """`replay`: recorded conversations against today's code, as a gate for CI or to look at."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
 import click
+from click.core import ParameterSource
 from pydantic import ValidationError
 
 from streams.bridge.errors import BridgeError
@@ -20,6 +22,7 @@ from streams.replay.junit import JUnit
 from streams.replay.markdown import Shown
 from streams.replay.markdown import markdown as in_markdown
 from streams.replay.request import ACTORS, ReplayRequest
+from streams.replay.source import SourceChanged
 from streams.settings import Settings
 from tables.baseline import accept
 from tables.runs import NoSuchRun, Run, Runs, Wanted
@@ -30,11 +33,22 @@ from web.terminal.session import INTERRUPTED, emit, say
 from web.terminal.text import number, plain
 from web.terminal.verdicts import in_words, spreads, totals
 
-_FILE: Final = click.Path(dir_okay=False, path_type=Path)
+_FILE: Final = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 #: Turns that are told on the terminal; all of them are in the run.
 TOLD: Final = 10
 LAST: Final = "last"
+
+
+def _in_a_folder(
+    _context: click.Context, _parameter: click.Parameter, path: Path | None
+) -> Path | None:
+    """Return a file's path if it can be made there: better said now than after the replay."""
+    if path is None or path.exists():
+        return path
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise click.BadParameter(f"nothing can be written to the folder {str(path.parent)!r}")
+    return path
 
 
 def replay_command(launch: Launch) -> click.Command:
@@ -76,8 +90,8 @@ def replay_command(launch: Launch) -> click.Command:
     @click.option("--resume", metavar="RUN", help="Go on with one that was interrupted, or `last`.")
     @click.option("--fail-on", "gate", default="", help="Exit status 1 on: route,reply<0.8,…")
     @click.option("--json", "as_json", is_flag=True, help="Changed turns as JSON, then totals.")
-    @click.option("--junit", type=_FILE, help="Write JUnit XML.")
-    @click.option("--markdown", type=_FILE, help="Write a summary.")
+    @click.option("--junit", type=_FILE, callback=_in_a_folder, help="Write JUnit XML.")
+    @click.option("--markdown", type=_FILE, callback=_in_a_folder, help="Write a summary.")
     @click.option(
         "--accept",
         "accepted",
@@ -116,8 +130,10 @@ def replay_command(launch: Launch) -> click.Command:
                 _accept(runs.open(_named(runs, LAST)), accepted)
                 return
             if resume is not None:
-                resumed = runs.resume(_named(runs, resume))
-                request = resumed.about().request or _impossible(resume)
+                _refuse_anew(source, asked)
+                name = _named(runs, resume)
+                request = runs.open(name).about().request or _impossible(name)
+                resumed = runs.resume(name)
             else:
                 resumed = None
                 request = (
@@ -127,7 +143,13 @@ def replay_command(launch: Launch) -> click.Command:
                 )
             changed = _Changed(as_json)
             run = _perform(settings, launch, changed, request, resumed, requested or "")
-            judgement = _Judgement(run, conditions, junit, markdown)
+            try:
+                judgement = _Judgement(run, conditions, junit, markdown)
+            except OSError as error:
+                reason = error.strerror or error
+                raise click.ClickException(
+                    f"{error.filename or 'A file'} cannot be written: {reason}"
+                ) from None
             _tell(run, changed, judgement, conditions, as_json)
             if accepted is not None:
                 _accept(run, accepted)
@@ -136,6 +158,19 @@ def replay_command(launch: Launch) -> click.Command:
         sys.exit(0 if judgement.passed else 1)
 
     return replay
+
+
+def _refuse_anew(source: str | None, asked: dict[str, Any]) -> None:
+    """UsageError if something is asked for anew of a replay that goes on as it was asked for."""
+    context = click.get_current_context()
+    anew = [
+        f"--{name.replace('_', '-')}"
+        for name in asked
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    if source is not None or anew:
+        wrong = ", ".join([*(["SOURCE"] if source is not None else []), *anew])
+        raise click.UsageError(f"--resume goes on as it was asked for then: leave out {wrong}.")
 
 
 def _request(runs: Runs, source: str, asked: dict[str, Any]) -> ReplayRequest:
@@ -196,6 +231,10 @@ def _perform(
         remark = f"{number(changed.count)} not the same" if changed.count else ""
         bar.show(playing.turns.progress, playing.played + playing.skipped, remark)
 
+    def ended(how: str) -> str:
+        go_on = f"Go on with: python app.py replay --resume {begun[0].name}" if begun else ""
+        return f"{how.strip()}\n{go_on}".strip()
+
     async def work() -> Run:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in one
@@ -206,12 +245,16 @@ def _perform(
     say("Starting a mesh of today's code …")
     try:
         run = asyncio.run(work())
+    except SourceChanged:
+        raise
+    except (MeshError, BridgeError) as error:
+        raise MeshError(ended(str(error))) from error
     except (KeyboardInterrupt, asyncio.CancelledError):
         bar.clear()
-        with suppress(IndexError):
-            say(f"Interrupted. Go on with: python app.py replay --resume {begun[0].name}")
+        say(ended("Interrupted."))
         sys.exit(INTERRUPTED)
-    bar.clear()
+    finally:
+        bar.clear()
     return run
 
 
@@ -240,7 +283,9 @@ class _Judgement:
             if cases is not None:
                 cases.close(self.summary, self.whole)
         if markdown is not None:
-            markdown.write_text(in_markdown(self.summary, shown, gate, self.whole))
+            markdown.write_text(
+                in_markdown(self.summary, shown, gate, self.whole), encoding="utf-8"
+            )
 
     @property
     def passed(self) -> bool:
@@ -286,7 +331,7 @@ def _tell(run: Run, changed: _Changed, judgement: _Judgement, gate: Gate, as_jso
         click.echo(f"\n{verdict}: {gate}")
         for reason in judgement.told():
             click.echo(f"  {plain(reason)}")
-    if summary.verdicts["not recorded"]:
+    if summary.verdicts["not recorded"] and run.about().mode != "live":
         say("\nWhat was not recorded nobody can answer: with --live ACTOR that actor asks itself.")
     say(f"\nAll of it: /replay/{run.name} of the pages, or python app.py runs show {run.name}")
 

@@ -57,6 +57,13 @@ def test_what_was_not_recorded_fails_only_where_that_is_asked_for() -> None:
     ]
 
 
+def test_a_turn_that_came_to_no_end_has_kept_no_aspect() -> None:
+    failed = compare(a_turn(), None, failure="it hung")
+
+    assert Gate("route,intent,reply<0.8,failed").judge(failed) == ["failed: it hung"]
+    assert Gate("similar,not-recorded,time>1.5").judge(failed) == []
+
+
 def test_verdicts_are_conditions_too() -> None:
     failed = compare(a_turn(), None, failure="it hung")
 
