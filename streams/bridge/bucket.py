@@ -84,7 +84,9 @@ class Bucket:
                 except nats.js.errors.APIError as exc:
                     if exc.err_code != _NAME_IN_USE:
                         raise
-                    return await js.stream_info(self.stream)  # somebody was faster
+                    # Somebody was faster. In a cluster the name is taken a moment before the
+                    # bucket is there.
+                    raise TimeoutError("the bucket does not answer yet") from exc
 
         try:
             info = await patiently(self.client, f"create bucket {self.name!r}", find_or_make)

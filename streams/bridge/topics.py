@@ -260,8 +260,19 @@ async def limit(js: JetStreamContext, spec: TopicSpec) -> bool:
 
 async def _declare_own(js: JetStreamContext, spec: TopicSpec) -> TopicInfo:
     name = stream_name(spec.prefix, spec.topic)
-    info = await _add_stream(js, spec, stream_config(spec))
-    topic = topic_info(info) if info is not None else await lookup(js, spec.prefix, spec.topic)
+    config = stream_config(spec)
+
+    async def make_or_find() -> StreamInfo:
+        made = await _add_stream(js, spec, config)
+        if made is not None:
+            return made
+        try:
+            return await js.stream_info(name)
+        except nats.js.errors.NotFoundError as exc:
+            # In a cluster the name is taken a moment before the stream is there.
+            raise TimeoutError("the stream does not answer yet") from exc
+
+    topic = topic_info(await patiently(client_of(js), f"create topic {spec.topic!r}", make_or_find))
     if topic is None:
         raise TopicMismatch(f"stream {name!r} exists but is not a topic")
     return topic

@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Callable, Iterator
 
 import pytest
+from nats.aio.client import Client
 
 from mocks.servers import ClusterNode, NatsCluster
 from streams.bridge.bucket import Bucket, Conflict
 from streams.bridge.connection import connect, parse_url
 from streams.bridge.layout import shared_stream, stream_name
+from streams.bridge.topics import TopicSpec, declare
 
 from .conftest import Worker, until
 from .feed import Feed, feeding
@@ -43,6 +45,28 @@ async def leader(feed: Feed, cluster: NatsCluster, stream: str) -> ClusterNode:
         return info.cluster.leader if info.cluster is not None else None
 
     return cluster.node(await until(known, f"a leader of {stream}"))
+
+
+async def test_topics_and_buckets_are_made_by_several_at_once(
+    cluster: NatsCluster, prefix: str
+) -> None:
+    """For a moment a name is taken, and its stream not there yet."""
+    clients = [await connect(parse_url(cluster.url), name="test") for _ in range(4)]
+
+    async def make(client: Client, number: int) -> tuple[str, str]:
+        spec = TopicSpec(topic=f"topic-{number}", prefix=prefix, partitions=2, replicas=3)
+        made = await declare(client.jetstream(), spec)
+        bucket = Bucket(client, f"{prefix}-{number}")
+        await bucket.create(storage="file", replicas=3)
+        return made.identity, str(bucket.identity)
+
+    try:
+        for number in range(8):
+            made = await asyncio.gather(*(make(client, number) for client in clients))
+            assert len(set(made)) == 1, "all speak of the same"
+    finally:
+        for client in clients:
+            await client.close()
 
 
 async def test_leaders_killed_under_load(
