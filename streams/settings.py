@@ -167,6 +167,12 @@ class Settings(BaseSettings):
     metrics_token: SecretStr = Field(
         SecretStr(""), description="Opens /metrics; empty: made once and kept in data_dir."
     )
+    proxies: int = Field(
+        0,
+        ge=0,
+        le=10,
+        description="Proxies in front of the pages whose X-Forwarded-For counts; 0: none.",
+    )
     max_text: int = Field(4000, ge=1, description="Characters that one message may have.")
     turn_timeout: float = Field(
         30, gt=0, description="Seconds that POST /api/chat waits for the reply."

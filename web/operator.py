@@ -20,6 +20,7 @@ from pydantic_core import PydanticCustomError
 
 from streams.audit import Entry, append
 from streams.settings import Settings
+from web.address import client_address
 from web.errors import ApiError
 from web.inputs import Input, read, read_json
 from web.limits import RateLimit
@@ -146,7 +147,7 @@ def _program(request: web.Request, door: Door) -> Operator:
     scheme, _, token = request.headers["Authorization"].partition(" ")
     if scheme.lower() != "bearer":
         raise ApiError(401, "unauthorized", "This needs `Authorization: Bearer`.")
-    door.check(token, request.remote or "")
+    door.check(token, client_address(request))
     name = request.headers.get("X-Operator", PROGRAM)
     return Operator(read(Named, {"name": name}, MAX_NAME).name)
 
@@ -195,7 +196,7 @@ async def sign_in(request: web.Request) -> web.Response:
     require_same_origin(request)
     asked = read(SignIn, read_json(await request.read()), MAX_NAME)
     door = request.app[DOOR]
-    door.check(asked.token, request.remote or "")
+    door.check(asked.token, client_address(request))
     entered = Operator(asked.name)
     answer = web.json_response({"name": entered.name})
     answer.set_cookie(

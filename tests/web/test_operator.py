@@ -1,6 +1,7 @@
 """Signing in: who gets to the operators' pages, and who does not."""
 
 from http.cookies import SimpleCookie
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -16,7 +17,8 @@ from tests.browser import needs_browser
 from tests.web.conftest import Clients, Web
 from tests.web.operators import NAME, bearer
 from web import create_web
-from web.operator import COOKIE, Operator, operator, operator_page
+from web.address import FORWARDED_FOR
+from web.operator import COOKIE, TRIES_PER_MINUTE, Operator, operator, operator_page
 
 TOKEN = "a token of the operators"
 
@@ -137,6 +139,46 @@ async def test_wrong_tokens_are_tried_a_few_times_a_minute(client: Web) -> None:
     assert (status, told["error"]["code"]) == (429, "rate_limited")
     assert (await change(client, Authorization="Bearer guess 11"))[0] == 429
     assert (await change(client, Authorization="Bearer guess 9"))[0] == 401
+
+
+async def use_up(client: Web, *addresses: str) -> None:
+    """Try as many wrong tokens as one address may, from these in turn as a proxy names them."""
+    for number, address in zip(range(TRIES_PER_MINUTE), cycle(addresses), strict=False):
+        wrong = {"Authorization": f"Bearer guess {number}", FORWARDED_FOR: address}
+        assert (await change(client, **wrong))[0] == 401
+
+
+async def test_without_a_proxy_nobody_is_another_by_saying_so(client: Web) -> None:
+    await use_up(client, "198.51.100.1", "198.51.100.2")
+    status, _ = await change(
+        client, **{"Authorization": f"Bearer {TOKEN}", FORWARDED_FOR: "198.51.100.3"}
+    )
+    assert status == 429
+    async with client.http.post(
+        "/api/operator",
+        json={"token": TOKEN, "name": NAME},
+        headers={FORWARDED_FOR: "198.51.100.3"},
+    ) as answer:
+        assert answer.status == 429
+
+
+async def test_behind_a_proxy_a_stranger_locks_out_nobody_but_themselves(
+    settings: Settings, aiohttp_client: Clients
+) -> None:
+    settings = settings.model_copy(update={"proxies": 1})
+    client = Web(await aiohttp_client(create(settings)))
+    # The stranger makes up an address for each try; the proxy adds where they really are.
+    await use_up(client, "192.0.2.1, 198.51.100.1", "192.0.2.2, 198.51.100.1")
+    right = {"Authorization": f"Bearer {TOKEN}"}
+    assert (await change(client, **right, **{FORWARDED_FOR: "192.0.2.3,198.51.100.1"}))[0] == 429
+    assert (await change(client, **right, **{FORWARDED_FOR: "198.51.100.2"}))[0] == 200
+    assert (await change(client, **right))[0] == 200  # as a neighbour in the cluster asks
+    async with client.http.post(
+        "/api/operator",
+        json={"token": TOKEN, "name": NAME},
+        headers={FORWARDED_FOR: "198.51.100.1, 198.51.100.2"},
+    ) as answer:
+        assert answer.status == 200
 
 
 async def test_the_right_token_is_not_counted_again_and_again(client: Web) -> None:
