@@ -359,7 +359,8 @@ def web_command() -> None:
         await gateway.start()
         replays = ReplayProcesses(Path(__file__), settings.data_dir)
         try:
-            app = create_web(settings, gateway, tracing, replays.start)
+            begin = replays.start if settings.page_replays else None
+            app = create_web(settings, gateway, tracing, begin)
             await _serve({settings.web_port: app}, settings.web_host, stop)
         finally:
             await replays.close()

@@ -173,6 +173,9 @@ class Settings(BaseSettings):
         le=10,
         description="Proxies in front of the pages whose X-Forwarded-For counts; 0: none.",
     )
+    page_replays: bool = Field(
+        True, description="Operators may begin replays from the pages, which then run beside them."
+    )
     max_text: int = Field(4000, ge=1, description="Characters that one message may have.")
     turn_timeout: float = Field(
         30, gt=0, description="Seconds that POST /api/chat waits for the reply."

@@ -13,8 +13,10 @@ from tables.runs import About, Stopped
 from tests.browser import chromium, needs_browser
 from tests.streams.replay.whole_turn import AT
 from tests.web.looked_at import PHONE, SIDEWAYS, WIDE
-from tests.web.operators import NAME
+from tests.web.operators import NAME, signed_in
 from tests.web.replays import NAMES, Room, result, running_room
+from tests.web.served import served
+from web import create_web
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), *needs_browser]
 
@@ -187,4 +189,17 @@ async def test_everything_is_read_on_a_phone(room: Room, browser: Browser) -> No
         await page.goto(f"{room.url}{path}")
         await expect(page.locator(there).first).to_be_visible()
         assert await page.evaluate(SIDEWAYS) == 0, path
+    await page.context.close()
+
+
+async def test_pages_that_begin_no_replays_say_who_does(room: Room, browser: Browser) -> None:
+    async with served(create_web(room.settings, room.gateway, None)) as url:
+        page = await signed_in(browser, f"{url}/replay", room.settings, viewport=PHONE)
+        await expect(page.locator("#elsewhere")).to_contain_text("python app.py replay journal")
+        await expect(page.locator("#starting")).to_be_hidden()
+        await expect(page.get_by_role("button", name="Replay The journal")).to_be_hidden()
+        await page.context.close()
+    page = await room.visit(browser, "/replay", viewport=PHONE)
+    await expect(page.locator("#starting")).to_be_visible()
+    await expect(page.locator("#elsewhere")).to_be_hidden()
     await page.context.close()

@@ -165,6 +165,7 @@ function shelf({ journal, recordings, can_start: can }) {
 
 function offer({ runs, can_start: can, actors, intents, workers_most: most }) {
   byId("starting").hidden = !can;
+  byId("elsewhere").hidden = can;
   byId("starting").open = !runs.length;
   byId("workers").max = most;
   byId("intent").append(...intents.map((name) => element("option", { value: name }, name.replaceAll("_", " "))));
