@@ -19,10 +19,11 @@ test -n "$context" ||
 kubernetes() { kubectl --context "$context" "$@"; }
 
 objects=$(kubernetes kustomize "k8s/overlays/$overlay")
-if echo "$objects" | grep -q 'example\.com'; then
-    fail "There are still places to fill in: the image, the shop, the host." \
+examples='example\.com|192\.0\.2\.'
+if echo "$objects" | grep -Eq "$examples"; then
+    fail "There are still places to fill in: the image, the shop, the hosts, who may operate." \
         "
-$(grep -rn 'example\.com' "k8s/overlays/$overlay" k8s/overlays/production | sort -u)"
+$(grep -Ern "$examples" "k8s/overlays/$overlay" k8s/overlays/production | sort -u)"
 fi
 kubernetes version >/dev/null 2>&1 || fail "No cluster answers for the context $context."
 

@@ -140,6 +140,15 @@ class Manifests:
             variables[one["name"]] = one["value"]
         return {key: value for key, value in variables.items() if key.startswith("MESH_")}
 
+    def hosts(self, path: str) -> set[str]:
+        """Return the hosts at which the Ingresses offer a path; `*` for any."""
+        return {
+            rule.get("host", "*")
+            for ingress in self.of("Ingress")
+            for rule in ingress["spec"]["rules"]
+            if any(leads(offered, path) for offered in rule["http"]["paths"])
+        }
+
     def files(self, container: Container) -> dict[str, str]:
         """Return path and content of all files that Secrets and ConfigMaps put in a container."""
         made = secrets(self.overlay)
@@ -169,6 +178,14 @@ def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
         if labels.get(expression["key"]) not in expression["values"]:
             return False
     return True
+
+
+def leads(offered: Mapping[str, Any], path: str) -> bool:
+    """Say whether an Ingress' path takes this one: as a whole, or by its first segments."""
+    if offered["pathType"] == "Exact":
+        return bool(offered["path"] == path)
+    assert offered["pathType"] == "Prefix"
+    return f"{path}/".startswith(f"{offered['path'].rstrip('/')}/")
 
 
 @cache

@@ -8,6 +8,7 @@ from typing import Any
 import jsonschema
 import kubernetes_validate
 import pytest
+from aiohttp.web import Application
 
 import app as the_app
 from k8s import healthcheck
@@ -15,8 +16,9 @@ from mocks import outside
 from streams import probes
 from streams.gateway import Gateway
 from streams.settings import Settings
-from tests.k8s.manifests import K8S, OVERLAYS, ROOT, Container, Manifests, built, secrets
-from web import create_web
+from tests.k8s.manifests import K8S, OVERLAYS, ROOT, Container, Manifests, Object, built, secrets
+from web import chat, create_web
+from web.operator import LARGEST_BODY
 
 #: The oldest Kubernetes that knows all we ask for, and the newest whose schemas we have.
 VERSIONS = ("1.30", "1.37")
@@ -509,13 +511,64 @@ def test_in_production_what_is_there_more_than_once_is_spread() -> None:
             assert keys["kubernetes.io/hostname"] == "DoNotSchedule"
 
 
+def nginx(ingress: Object, annotation: str) -> str:
+    value: str = ingress["metadata"]["annotations"][f"nginx.ingress.kubernetes.io/{annotation}"]
+    return value
+
+
 def test_production_is_behind_tls_and_its_sockets_stay_open() -> None:
-    (ingress,) = built("production").of("Ingress")
-    hosts = {rule["host"] for rule in ingress["spec"]["rules"]}
-    assert {host for tls in ingress["spec"]["tls"] for host in tls["hosts"]} == hosts
-    annotations = ingress["metadata"]["annotations"]
-    for way in ("read", "send"):
-        assert int(annotations[f"nginx.ingress.kubernetes.io/proxy-{way}-timeout"]) >= 3600
+    secret_names = set()
+    for ingress in built("production").of("Ingress"):
+        hosts = {rule["host"] for rule in ingress["spec"]["rules"]}
+        (tls,) = ingress["spec"]["tls"]
+        assert set(tls["hosts"]) == hosts
+        secret_names.add(tls["secretName"])
+        assert nginx(ingress, "ssl-redirect") == "true"
+        for way in ("read", "send"):
+            assert int(nginx(ingress, f"proxy-{way}-timeout")) >= 3600
+    assert secret_names == {"mesh-web-tls", "mesh-operators-tls"}
+
+
+def test_operators_come_from_listed_places_and_may_send_whole_messages() -> None:
+    ingress = built("production").get("Ingress", "operators")
+    # Whoever deploys replaces it; until then nobody comes in.
+    assert nginx(ingress, "whitelist-source-range") == "192.0.2.0/24"
+    assert nginx(ingress, "proxy-body-size") == f"{LARGEST_BODY // 2**20}m"
+
+
+def addresses(app: Application) -> dict[str, set[str]]:
+    """Return, by route, addresses that lead there: one each, and every file of a folder."""
+    found = {}
+    for resource in app.router.resources():
+        told = resource.get_info()
+        if "directory" in told:
+            prefix, files = told["prefix"], told["directory"].iterdir()
+            found[resource.canonical] = {f"{prefix}/{file.name}" for file in files}
+        else:
+            found[resource.canonical] = {re.sub(r"{\w+}", "7", resource.canonical)}
+    return found
+
+
+def test_customers_reach_the_chat_alone_and_operators_all_pages(tmp_path: Path) -> None:
+    customers = Application()
+    chat.setup(customers)
+    theirs = addresses(customers)
+    settings = Settings(data_dir=tmp_path, broker_url="nats://nowhere")
+    pages = addresses(create_web(settings, Gateway(settings)))
+    assert theirs.items() < pages.items()
+    for route, examples in pages.items():
+        for address in examples:
+            hosts = built("production").hosts(address)
+            assert hosts == {"operators.example.com"} | (
+                {"chat.example.com"} if route in theirs else set()
+            ), address
+            assert built("local").hosts(address) == {"*"}
+
+
+def test_what_is_no_page_of_the_chat_does_not_pass_for_one() -> None:
+    manifests = built("production")
+    for address in ("/chat", "/wss", "/ws/7", "/api", "/api/chatter", "/api/session/7", "/statics"):
+        assert manifests.hosts(address) == {"operators.example.com"}, address
 
 
 def test_mocks_are_on_laptops_alone() -> None:

@@ -77,7 +77,13 @@ def test_an_overlay_that_is_none_is_answered_with_those_there_are() -> None:
 def test_production_is_not_applied_with_our_examples_in_it() -> None:
     status, said = run("k8s/deploy.sh", "somewhere", "keda")
     assert status == 1
-    for name in ("MESH_ORDERS_URL", "newName: registry", "host: chat"):
+    for name in (
+        "MESH_ORDERS_URL",
+        "newName: registry",
+        "host: chat",
+        "host: operators",
+        "source-range",
+    ):
         assert name in said
 
 
