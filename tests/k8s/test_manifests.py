@@ -412,6 +412,23 @@ def test_a_workers_tables_outlive_its_pod(manifests: Manifests) -> None:
     assert mount["mountPath"] == manifests.settings("worker")["MESH_DATA_DIR"]
 
 
+def test_volumes_stay_when_pods_are_scaled_away(manifests: Manifests) -> None:
+    """To none, too: that is how a backup begins."""
+    for workload in manifests.of("StatefulSet"):
+        policy = workload["spec"].get("persistentVolumeClaimRetentionPolicy", {})
+        assert set(policy.values()) <= {"Retain"}, workload["metadata"]["name"]
+
+
+def test_the_guide_names_claims_as_kubernetes_does(manifests: Manifests) -> None:
+    claims = {
+        f"{claim['metadata']['name']}-{workload['metadata']['name']}"
+        for workload in manifests.of("StatefulSet")
+        for claim in workload["spec"]["volumeClaimTemplates"]
+    }
+    guide = (K8S / "README.md").read_text()
+    assert set(re.findall(r"pvc ([a-z]+-[a-z-]+)-(?:\$n|\d)", guide)) == claims
+
+
 # Resources, time, numbers
 
 
@@ -475,7 +492,7 @@ def test_no_autoscaler_makes_workers_without_partitions(manifests: Manifests) ->
         target = spec["scaleTargetRef"]
         scaled.append(target["name"])
         workload = manifests.get(target["kind"], target["name"])
-        # Each deployment would set the number back, and with it take volumes away.
+        # Each deployment would set the number back, and move partitions to and fro.
         assert "replicas" not in workload["spec"]
         least = spec.get("minReplicas", spec.get("minReplicaCount"))
         most = spec.get("maxReplicas", spec.get("maxReplicaCount"))
