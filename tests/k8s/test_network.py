@@ -1,6 +1,7 @@
 """What may speak to what: exactly what the policies are meant to let through."""
 
 from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
 from itertools import product
 from typing import Any
 
@@ -103,13 +104,80 @@ def test_only_who_should_comes_from_outside(overlay: str) -> None:
     assert opened == VISITORS[overlay]
 
 
-def test_only_workers_reach_the_internet_and_only_in_production() -> None:
-    for overlay in ("local", "production"):
-        manifests = built(overlay)
-        out = {
-            pod.name
-            for pod in (Pod(manifests, workload) for workload in manifests.workloads)
-            for rule in rules(manifests, pod, "egress")
-            if any("ipBlock" in peer for peer in rule["to"])
-        }
-        assert out == ({"mesh-worker"} if overlay == "production" else set())
+def addressed(peer: Any, address: str) -> bool:
+    """Say whether a rule's peer is a range with this address in it."""
+    block = peer.get("ipBlock")
+    if block is None:
+        return False
+    within = [
+        ip_address(address) in ip_network(r) for r in (block["cidr"], *block.get("except", ()))
+    ]
+    return within[0] and not any(within[1:])
+
+
+def goes_to_address(manifests: Manifests, pod: Pod, address: str) -> set[tuple[str, int]]:
+    """Return protocols and ports that a pod may speak to at an address outside."""
+    return {
+        (port["protocol"], port["port"])
+        for rule in rules(manifests, pod, "egress")
+        if any(addressed(peer, address) for peer in rule["to"])
+        for port in rule["ports"]
+    }
+
+
+def goes_to_pods(
+    manifests: Manifests, pod: Pod, namespace: str, labels: dict[str, str]
+) -> set[tuple[str, int]]:
+    """Return protocols and ports that a pod may speak to on other namespaces' pods."""
+    name = {"kubernetes.io/metadata.name": namespace}
+    return {
+        (port["protocol"], port["port"])
+        for rule in rules(manifests, pod, "egress")
+        if any(
+            "namespaceSelector" in peer
+            and selects(peer["namespaceSelector"], name)
+            and selects(peer.get("podSelector", {}), labels)
+            for peer in rule["to"]
+        )
+        for port in rule["ports"]
+    }
+
+
+NAMES = {("UDP", 53), ("TCP", 53)}
+
+
+@pytest.mark.parametrize("overlay", ["local", "production"])
+def test_all_may_ask_for_names_wherever_a_cluster_has_its_dns(overlay: str) -> None:
+    manifests = built(overlay)
+    for pod in (Pod(manifests, workload) for workload in manifests.workloads):
+        dns, other = {"k8s-app": "kube-dns"}, {"app": "other"}
+        assert goes_to_pods(manifests, pod, "kube-system", dns) == NAMES
+        assert goes_to_pods(manifests, pod, "kube-system", other) == NAMES
+        assert goes_to_pods(manifests, pod, "dns", dns) == NAMES
+        assert goes_to_pods(manifests, pod, "dns", other) == set()
+        assert goes_to_address(manifests, pod, "169.254.20.10") == NAMES  # NodeLocal DNSCache
+
+
+@pytest.mark.parametrize("overlay", ["local", "production"])
+@pytest.mark.parametrize("address", ["93.184.215.14", "172.32.0.1", "2606:4700::1111"])
+def test_only_workers_reach_the_internet_and_only_in_production(overlay: str, address: str) -> None:
+    manifests = built(overlay)
+    for pod in (Pod(manifests, workload) for workload in manifests.workloads):
+        out = overlay == "production" and pod.name == "mesh-worker"
+        assert goes_to_address(manifests, pod, address) == ({("TCP", 443)} if out else set())
+
+
+@pytest.mark.parametrize("overlay", ["local", "production"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("10.43.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "100.64.0.1"),
+        *("169.254.169.254", "100.100.100.200", "fd00:ec2::254", "fe80::1"),
+    ],
+)
+def test_nobody_reaches_private_addresses_or_what_clouds_tell_their_machines(
+    overlay: str, address: str
+) -> None:
+    manifests = built(overlay)
+    for pod in (Pod(manifests, workload) for workload in manifests.workloads):
+        assert goes_to_address(manifests, pod, address) == set()
