@@ -65,7 +65,7 @@ compose-down: ## Stop them; their volumes stay
 	docker compose --file k8s/compose.yaml down
 
 k3d-up: ## Make a small cluster in containers (k3d) and run the overlay `local` on it
-	@IMAGE=$(IMAGE) k8s/k3d-up.sh
+	@IMAGE="$(IMAGE)" k8s/k3d-up.sh
 
 k3d-down: ## Remove that cluster with all its data
 	@k8s/need.sh k3d docker

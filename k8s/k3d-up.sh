@@ -4,7 +4,12 @@ set -eu
 cd "$(dirname "$0")/.."
 
 k8s/need.sh docker k3d kubectl openssl
-image=${IMAGE:?}
+# Ours is the one that several parts run.
+image=$(kubectl kustomize k8s/overlays/local | sed -n 's/^ *image: //p' | sort | uniq -d)
+if [ "${IMAGE:-$image}" != "$image" ]; then
+    echo "The overlay local runs $image, not $IMAGE: name it in k8s/overlays/local/kustomization.yaml." >&2
+    exit 1
+fi
 cluster=actor-mesh
 
 k3d cluster get "$cluster" >/dev/null 2>&1 ||

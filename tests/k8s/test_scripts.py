@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.k8s.manifests import K8S, ROOT, secrets
+from tests.k8s.manifests import K8S, ROOT, built, secrets
 
 SCRIPTS = sorted(K8S.glob("*.sh"))
 
@@ -56,6 +56,34 @@ def test_what_is_missing_is_named_with_where_to_get_it(
     lines = said.splitlines()
     assert [line.split()[0] for line in lines] == lacking
     assert all("https://" in line or "apt-get install" in line for line in lines)
+
+
+def with_docker(folder: Path) -> tuple[str, Path]:
+    """Return a PATH with a docker and a k3d that note what is asked; building an image fails."""
+    asked = folder / "asked"
+    for name in ("docker", "k3d"):
+        program = folder / name
+        program.write_text(f'#!/bin/sh\necho "{name} $*" >>"{asked}"\ntest "$1" != build\n')
+        program.chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}", asked
+
+
+@needs_kubectl
+def test_a_laptops_cluster_gets_the_image_that_its_overlay_runs(tmp_path: Path) -> None:
+    path, asked = with_docker(tmp_path)
+    assert run("make", "k3d-up", path=path)[0] != 0
+    (image,) = {container.spec["image"] for container in built("local").ours}
+    assert asked.read_text().splitlines()[-1] == f"docker build --tag {image} ."
+
+
+@needs_kubectl
+def test_a_laptops_cluster_is_not_begun_with_another_image(tmp_path: Path) -> None:
+    path, asked = with_docker(tmp_path)
+    status, said = run("make", "k3d-up", "IMAGE=other:1", path=path)
+    assert status != 0
+    assert "The overlay local runs actor-mesh:" in said
+    assert "not other:1" in said
+    assert asked.read_text().splitlines() == ["docker info"]
 
 
 @needs_kubectl
