@@ -19,6 +19,7 @@ from streams.checkup.place import check_place
 from streams.checkup.roles import PUBLISH, Role
 from streams.settings import Settings
 from tables.checkup import check_redis
+from web.terminal.session import quiet_connections
 from web.terminal.text import plain
 
 REACH_SECONDS: Final = 5.0
@@ -53,8 +54,6 @@ def create_doctor(services: Services, ask_model: AskModel) -> click.Command:
         Exit status 1 if the mesh would not work.
         """
         settings: Settings = click.get_current_context().obj()
-        # What connections complain of becomes a finding, and is not said twice.
-        logging.getLogger("streams.bridge").setLevel(logging.CRITICAL)
 
         async def work() -> bool:
             good = True
@@ -69,7 +68,10 @@ def create_doctor(services: Services, ask_model: AskModel) -> click.Command:
                 good = good and finding.verdict != "failed"
             return good
 
-        if not asyncio.run(work()):
+        # What connections complain of becomes a finding, and is not said twice.
+        with quiet_connections(logging.CRITICAL):
+            good = asyncio.run(work())
+        if not good:
             sys.exit(1)
 
     return doctor

@@ -4,8 +4,8 @@ import asyncio
 import getpass
 import logging
 import sys
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import click
@@ -22,16 +22,28 @@ CONNECT_SECONDS: Final = 5.0
 INTERRUPTED: Final = 130
 
 
+@contextmanager
+def quiet_connections(level: int) -> Iterator[None]:
+    """Let connections say nothing below `level`, for as long as the block takes."""
+    logger = logging.getLogger("streams.bridge")
+    before = logger.level
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
 def with_broker(work: Callable[[Client, Settings], Awaitable[None]]) -> None:
     """Run `work` with a connection to the mesh's broker, and end the program if that fails.
 
     The settings come from the command's group: its context's object gives them when called.
     """
     settings: Settings = click.get_current_context().obj()
-    # What the connection says while it tries belongs into our one line, not before it.
-    logging.getLogger("streams.bridge").setLevel(logging.ERROR)
     try:
-        asyncio.run(_run(work, settings))
+        # What the connection says while it tries belongs into our one line, not before it.
+        with quiet_connections(logging.ERROR):
+            asyncio.run(_run(work, settings))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except (BridgeError, MeshError) as error:

@@ -1,4 +1,5 @@
 import json
+import logging
 
 import pytest
 from nats.aio.client import Client
@@ -68,3 +69,4 @@ def test_no_broker_is_said_at_once_and_what_to_do(
     assert result.exit_code == 1
     assert "No broker answers at nats://127.0.0.1" in result.output
     assert "MESH_BROKER_URL" in result.output
+    assert logging.getLogger("streams.bridge").level == logging.NOTSET  # it is quiet no longer
