@@ -5,6 +5,7 @@ and not against itself; and it can be told to be slow, silent, or gone.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -39,7 +40,7 @@ class Responder:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.turns: list[Message] = []
-        self.replies: dict[str, list[Reply]] = {}
+        self.replies: dict[str, list[Reply]] = defaultdict(list)
         self.script: dict[str, Mapping[str, Any]] = {}  # by text: what the reply has instead
         self.silent = False
         self.pause = 0.0  # seconds an actor
@@ -79,7 +80,7 @@ class Responder:
             | {MESSAGE_ID: f"{reply.session_id}-{reply.message_id}-{reply.sequence}"},
         )
         # Only now: who waits for it here may read it back at once.
-        self.replies.setdefault(reply.session_id, []).append(reply)
+        self.replies[reply.session_id].append(reply)
 
     def next_reply(self, session_id: str, message_id: str, text: str, **other: Any) -> Reply:
         """Return the session's next reply."""
