@@ -19,6 +19,7 @@ from nats.aio.msg import Msg
 from nats.js.errors import NotFoundError
 
 from streams.bridge.layout import shared_stream, stream_name
+from streams.bridge.topics import every_stream
 from streams.errors import MeshError
 
 ABOUT: Final = "backup.json"
@@ -86,11 +87,7 @@ def _kept_in(folder: Path) -> list[Path]:
 async def _streams(client: Client, prefix: str) -> list[str]:
     """Return the names of a mesh's streams, the group's bucket first."""
     bucket = f"KV_{prefix}-groups"
-    names: list[str] = []
-    offset = 0
-    while page := await client.jetstream().streams_info(offset):
-        offset += len(page)
-        names += [info.config.name for info in page if info.config.name]
+    names = [info.config.name or "" async for info in every_stream(client.jetstream())]
     begins = stream_name(prefix, "")
     ours = sorted(name for name in names if name.startswith(begins))
     first = [name for name in (bucket, shared_stream(prefix)) if name in names]

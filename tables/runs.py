@@ -37,6 +37,7 @@ from streams.replay.summary import Summary
 log = logging.getLogger(__name__)
 
 FOLDER: Final = "replays"
+LAST: Final = "last"
 SCHEMA_VERSION: Final = 1
 BAD_LINES_KEPT: Final = 1000
 PAGE: Final = 50
@@ -226,6 +227,10 @@ class Runs:
             if _RUN_ID.fullmatch(path.stem):
                 return path.stem
         raise NoSuchRun("There is no replay yet.")
+
+    def named(self, name: str) -> str:
+        """Return the id of a run as people name it: `last` is the newest."""
+        return self.newest() if name == LAST else name
 
     def stop(self, run: str, why: str) -> None:
         """Ask whoever writes a run to end it: that one meets Stopped with `why`."""

@@ -9,6 +9,7 @@ of whoever declares its first topic.
 import json
 import secrets
 from collections import Counter
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -440,14 +441,19 @@ def topic_info(info: StreamInfo) -> TopicInfo | None:
     )
 
 
-async def describe(js: JetStreamContext, prefix: str) -> list[TopicInfo]:
-    """Return all topics below `prefix`, by name."""
-    topics: list[TopicInfo] = []
+async def every_stream(js: JetStreamContext) -> AsyncIterator[StreamInfo]:
+    """Yield all streams of the account, which the server tells page by page."""
     offset = 0
     while page := await js.streams_info(offset):
         offset += len(page)
-        found = (topic_info(info) for info in page)
-        topics += [topic for topic in found if topic is not None and topic.prefix == prefix]
+        for info in page:
+            yield info
+
+
+async def describe(js: JetStreamContext, prefix: str) -> list[TopicInfo]:
+    """Return all topics below `prefix`, by name."""
+    found = [topic_info(info) async for info in every_stream(js)]
+    topics = [topic for topic in found if topic is not None and topic.prefix == prefix]
     topics += await _describe_shared(js, prefix)
     return sorted(topics, key=lambda topic: topic.topic)
 

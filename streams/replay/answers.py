@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from pydantic_core import to_jsonable_python
 
 from streams.errors import MeshError, ModelUnavailable, ShopUnavailable
-from streams.message import Exchange, Message, RecordedHop, Replay
+from streams.message import Exchange, Hop, Message, RecordedHop, Replay
 from streams.payload import Json
 from streams.replay.request import EVERYBODY
 
@@ -63,7 +63,7 @@ def failure(recorded: str) -> Exception:
     return MeshError(recorded) if known is None else known(text)
 
 
-def recorded_hops(trace: list[Any]) -> list[RecordedHop]:
+def recorded_hops(trace: list[Hop]) -> list[RecordedHop]:
     """Return what a replay needs of a trace."""
     return [
         RecordedHop(actor=hop.actor, started_at=hop.started_at, exchanges=hop.exchanges)

@@ -2,7 +2,6 @@
 
 import re
 import secrets
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -12,6 +11,7 @@ from nats.js.errors import NotFoundError
 
 from streams.bridge.groups import read_groups
 from streams.bridge.layout import stream_name
+from streams.bridge.topics import every_stream
 from streams.inspection.broker import Client
 from streams.post import reaching
 from streams.topics import JOURNAL, MAILBOXES, REPLIES
@@ -31,7 +31,7 @@ async def clear(client: Client, prefix: str) -> None:
     """Delete all streams of a replay. Not those of a mesh, whatever the prefix."""
     with reaching("the streams of the replay cannot be deleted"):
         js = client.jetstream()
-        async for info in _streams(js):
+        async for info in every_stream(js):
             if _prefix_of(info) == prefix:
                 await _delete(js, info)
 
@@ -44,7 +44,7 @@ async def sweep(client: Client) -> list[str]:
     with reaching("the streams of earlier replays cannot be deleted"):
         js = client.jetstream()
         found: dict[str, list[StreamInfo]] = {}
-        async for info in _streams(js):
+        async for info in every_stream(js):
             if (prefix := _prefix_of(info)) is not None:
                 found.setdefault(prefix, []).append(info)
         now = datetime.now(UTC)
@@ -67,14 +67,6 @@ async def trim(client: Client, prefix: str, keep: int) -> None:
         js = client.jetstream()
         for topic in (*MAILBOXES, JOURNAL, REPLIES):
             await js.purge_stream(stream_name(prefix, topic), keep=keep)
-
-
-async def _streams(js: JetStreamContext) -> AsyncIterator[StreamInfo]:
-    offset = 0
-    while page := await js.streams_info(offset):
-        offset += len(page)
-        for info in page:
-            yield info
 
 
 def _prefix_of(info: StreamInfo) -> str | None:

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -74,13 +74,6 @@ class Played:
     """Why it did not end, if it did not."""
 
 
-@dataclass
-class _Awaited:
-    """A turn on its way, under the ids that it has there."""
-
-    ended: asyncio.Future[Message | str] = field(default_factory=asyncio.Future)
-
-
 class Player:
     """Feeds turns into the mesh of `settings`, whose prefix is the replay's own, and collects them.
 
@@ -99,7 +92,8 @@ class Player:
         self._client = client
         self._settings = settings
         self._manner = manner
-        self._awaited: dict[tuple[str, str], _Awaited] = {}
+        self._awaited: dict[tuple[str, str], asyncio.Future[Message | str]] = {}
+        """What comes of the turns on their way, by the ids that they have there."""
         self._began: tuple[float, datetime] | None = None
 
     async def play(self, turns: AsyncIterable[Given]) -> AsyncGenerator[Played, None]:
@@ -170,11 +164,11 @@ class Player:
         except NoSuchHop as error:
             return Played(given.place, attempt, recorded, None, str(error))
         key = (message.session_id, message.run)
-        awaited = self._awaited[key] = _Awaited()
+        awaited = self._awaited[key] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(manner.patience):
                 await self._put(message)
-                ended = await awaited.ended
+                ended = await awaited
         except TimeoutError:
             ended = f"it did not end within {manner.patience:g} s"
         except MeshError as error:
@@ -222,8 +216,8 @@ class Player:
 
     def _end(self, turn: Message, how: Message | str) -> None:
         awaited = self._awaited.get((turn.session_id, turn.run))
-        if awaited is not None and not awaited.ended.done():
-            awaited.ended.set_result(how)
+        if awaited is not None and not awaited.done():
+            awaited.set_result(how)
 
     async def _on_letter(self, letter: Msg) -> None:
         """End a turn that is buried where nothing follows; others go on to the journal."""

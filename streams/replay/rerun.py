@@ -5,7 +5,7 @@ from typing import Final
 from streams.message import Hop, Message, Recovery, Remembered, Replay
 from streams.payload import Payload
 from streams.replay.answers import recorded_hops
-from streams.replay.entry import begun_at, payload_before
+from streams.replay.entry import begun_at, entered, payload_before
 from streams.replay.request import WhatIf
 from streams.slip import (
     ACT_AND_ANSWER,
@@ -37,8 +37,7 @@ def rerun(recorded: Message, replay: Replay, edited: WhatIf | None = None) -> Me
     """
     trace = recorded.trace
     if not trace:
-        words = recorded.payload.model_dump(include={"text", "email", "at", "channel"})
-        return _started(recorded, Payload.model_validate(words), [], NEW_TURN, replay)
+        return _started(recorded, entered(recorded).payload, [], NEW_TURN, replay)
     replay = replay.model_copy(
         update={"hops": recorded_hops(trace), "session": _remembered(recorded)}, deep=True
     )

@@ -37,7 +37,6 @@ _FILE: Final = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 #: Turns that are told on the terminal; all of them are in the run.
 TOLD: Final = 10
-LAST: Final = "last"
 
 
 def _in_a_folder(
@@ -127,24 +126,25 @@ def replay_command(launch: Launch) -> click.Command:
             if source is None and resume is None and requested is None:
                 if accepted is None:
                     raise click.UsageError("Name a SOURCE: a file, or `journal`.")
-                _accept(runs.open(_named(runs, LAST)), accepted)
+                _accept(runs.open(runs.newest()), accepted)
                 return
             if resume is not None:
                 _refuse_anew(source, asked)
-                name = _named(runs, resume)
+                name = runs.named(resume)
                 known = runs.open(name).about()
                 request = known.request or _impossible(name)
                 # One that has ended is judged once more, and may become the baseline.
-                resumed = runs.open(name) if known.state == "ended" else runs.resume(name)
+                ended = known.state == "ended"
+                resumed = runs.open(name) if ended else runs.resume(name)
             else:
-                resumed = None
+                resumed, ended = None, False
                 request = (
                     _request(runs, source or "", asked)
                     if requested is None
                     else ReplayRequest.model_validate_json(sys.stdin.read())
                 )
             changed = _Changed(as_json)
-            if resumed is not None and resumed.about().state == "ended":
+            if resumed is not None and ended:
                 run = resumed
             else:
                 run = _perform(settings, launch, changed, request, resumed, requested or "")
@@ -181,7 +181,7 @@ def _refuse_anew(source: str | None, asked: dict[str, Any]) -> None:
 def _request(runs: Runs, source: str, asked: dict[str, Any]) -> ReplayRequest:
     """Return what the options ask for; UsageError if that makes no sense."""
     if asked["against"] is not None:
-        asked["against"] = _named(runs, asked["against"])
+        asked["against"] = runs.named(asked["against"])
     try:
         return ReplayRequest(source=source, **{**asked, "live": list(asked["live"])})
     except ValidationError as error:
@@ -189,11 +189,6 @@ def _request(runs: Runs, source: str, asked: dict[str, Any]) -> ReplayRequest:
         place = "".join(f"--{part}: " for part in wrong["loc"][:1])
         reason = wrong["msg"].removeprefix("Value error, ")
         raise click.UsageError(f"{place}{reason}") from None
-
-
-def _named(runs: Runs, name: str) -> str:
-    """Return the id of a run; `last` is the newest."""
-    return runs.newest() if name == LAST else name
 
 
 def _impossible(run: str) -> ReplayRequest:

@@ -20,11 +20,6 @@ def runs() -> None:
     """Look at the replays there were."""
 
 
-def _named(kept: Runs, name: str) -> str:
-    """Return the id of a run; `last` is the newest."""
-    return kept.newest() if name == "last" else name
-
-
 @runs.command("list")
 @click.option("--json", "as_json", is_flag=True, help="One run as JSON a line.")
 @click.pass_obj
@@ -60,7 +55,7 @@ def show(load_settings: Load, run: str, everything: bool, as_json: bool) -> None
     """Show the totals of RUN (or `last`) and the turns that are not the same."""
     kept = Runs(load_settings().data_dir)
     try:
-        _show(kept.open(_named(kept, run)), Wanted(changed=not everything), as_json)
+        _show(kept.open(kept.named(run)), Wanted(changed=not everything), as_json)
     except MeshError as error:
         raise click.ClickException(str(error)) from None
 
@@ -89,7 +84,7 @@ def compare_runs(load_settings: Load, earlier: str, later: str, as_json: bool) -
     """Compare the turns of LATER with what became of them in EARLIER, and keep that as a run."""
     kept = Runs(load_settings().data_dir)
     try:
-        with begin(kept, *(_named(kept, name) for name in (earlier, later))) as run:
+        with begin(kept, kept.named(earlier), kept.named(later)) as run:
             fill(run, kept)
         _show(run, Wanted(), as_json)
     except MeshError as error:
