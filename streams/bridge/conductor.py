@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, MutableSet
+from functools import partial
 from typing import Any, Final, cast
 
 import nats.errors
@@ -76,9 +77,14 @@ class Conductor(base.Conductor):
         """
         app: Any = self.app
         consumer, flow, producer = app.consumer, app.flow_control, app.producer
-        is_active, crowded = flow.is_active, producer.crowded
+        # Whether our lease holds (`guard_streams`) is for the streams to ask, as they begin.
+        is_active, crowded = partial(type(flow).is_active, flow), producer.crowded
         queue = channel.queue
-        put = queue.put_nowait_enhanced
+        pressure, put_below, put = (
+            queue.pressure_high_size,
+            queue.force_put_nowait,
+            queue.put_nowait_enhanced,
+        )
         decode = decoder(app, channel.schema) if type(channel) is Topic else None
 
         def on_pressure_high() -> None:
@@ -89,14 +95,23 @@ class Conductor(base.Conductor):
             consumer.on_buffer_drop(tp)
 
         def handle(message: Message) -> Waiting | None:
-            if decode is None or crowded() or not is_active() or queue.full():
+            waiting = queue.qsize()
+            if (
+                decode is None
+                or crowded()
+                or not is_active()
+                or (waiting >= pressure and queue.full())
+            ):
                 return step(wait_and_handle(message))
             message.incref()
             try:
                 event = decode(message)
             except (KeyDecodeError, ValueDecodeError) as exc:
                 return step(refuse(message, exc))
-            put(event, on_pressure_high=on_pressure_high, on_pressure_drop=on_pressure_drop)
+            if waiting < pressure:
+                put_below(event)  # what the other does beside that is about pressure
+            else:
+                put(event, on_pressure_high=on_pressure_high, on_pressure_drop=on_pressure_drop)
             return None
 
         async def wait_and_handle(message: Message) -> None:

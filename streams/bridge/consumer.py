@@ -18,7 +18,7 @@ from .conductor import Conductor
 from .connection import patiently
 from .dispatcher import Dispatcher
 from .errors import BridgeError, Fenced
-from .inputs import Input, to_input
+from .inputs import Input
 from .internals import (
     begin_recovery,
     forget_tables,
@@ -187,7 +187,7 @@ class Consumer(faust_consumer.Consumer):
         )
         self.offsets = Offsets(self.link.offsets_bucket(), conf.id, member.id, self.link.identity)
         self._member = member
-        guard_streams(self.app, lambda: not member.lapsed)
+        guard_streams(self.app, member.may_begin)
         await member.start()
 
     def _lease_changed(self) -> None:
@@ -559,8 +559,11 @@ class Consumer(faust_consumer.Consumer):
 
     def handed_on(self, message: Input) -> None:
         """Take note that a record is with its streams; what none wanted counts as done."""
-        unwanted = not message.refcount and not message.acked
-        if unwanted and self._topics.acks_enabled_for(message.topic):
+        if (
+            not message.refcount
+            and not message.acked
+            and self._topics.acks_enabled_for(message.topic)
+        ):
             self._acked[message.tp].append(message.offset)
             self._acked_index[message.tp].add(message.offset)
         if self._commit_every is not None and self._n_acked >= self._commit_every:
@@ -572,7 +575,7 @@ class Consumer(faust_consumer.Consumer):
         return tp in self._active_partitions or self.app.client_only
 
     def _to_message(self, tp: TP, record: Any) -> Input:
-        return to_input(tp, record, self.app.consumer_generation_id)
+        return Input(tp, record, self.app.consumer_generation_id)
 
     async def _getmany(
         self, active_partitions: set[TP] | None, timeout: float

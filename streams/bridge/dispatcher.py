@@ -11,7 +11,7 @@ from faust.types import TP
 
 from .conductor import Conductor
 from .delivered import DeliveredOffsets
-from .inputs import Input, to_input
+from .inputs import Input
 from .internals import Waiting
 from .reader import Delivered, Reader
 from .restore import Restorer
@@ -236,14 +236,16 @@ class Dispatcher:
         reader = self.readers.get(tp)
         if reader is None or not self.consumer.is_active(tp):
             return None
-        if reader.front > LARGE_BYTES and self.topics.crowded(tp, reader.front):
-            self._put_off(tp)
-            return None
         record = reader.take()
         if record is None:
             return None
+        size = len(record.payload)
+        if size > LARGE_BYTES and self.topics.crowded(tp, size):
+            reader.put_back(record)
+            self._put_off(tp)
+            return None
         offset = record.sequence
-        message = to_input(tp, record, self.app.consumer_generation_id)
+        message = Input(tp, record, self.app.consumer_generation_id)
         self.positions[tp] = offset + 1
         if self.topics.acks_enabled_for(tp.topic):
             self.delivered[tp].add(offset)

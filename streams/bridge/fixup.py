@@ -1,7 +1,8 @@
 """What has to be said to an app before anything is made of its settings.
 
 Logins are kept out of what Faust prints: its banner and `repr(app)` show the broker's URL. And the
-app gets our classes of topics and streams, which its modules may make as soon as they are loaded.
+app gets our classes of topics and streams, which its modules may make as soon as they are loaded,
+and our sensors, which streams ask for when they are made.
 """
 
 import warnings
@@ -11,6 +12,7 @@ from typing import Any
 import faust
 from faust.exceptions import AlreadyConfiguredWarning
 from faust.fixups import base
+from faust.sensors import SensorDelegate
 from faust.types import AppT
 from yarl import URL
 
@@ -39,7 +41,8 @@ class Fixup(base.Fixup):
 
 
 def choose_classes(app: AppT) -> None:
-    """Let the app make our topics and streams, unless its author has chosen others."""
+    """Let the app make our topics, streams and monitor, unless its author has chosen others."""
+    from .sensors import Monitor, Sensors
     from .stream import Stream
     from .topic import Topic
 
@@ -48,6 +51,12 @@ def choose_classes(app: AppT) -> None:
         _set(app, "Topic", Topic)
     if conf.Stream is faust.Stream:
         _set(app, "Stream", Stream)
+    if conf.Monitor is faust.Monitor:
+        _set(app, "Monitor", Monitor)
+    if type(app.sensors) is SensorDelegate:
+        before, app.sensors = app.sensors, Sensors(app)
+        for sensor in before:
+            app.sensors.add(sensor)
 
 
 def hide_logins(app: AppT) -> None:

@@ -77,7 +77,9 @@ class Heartbeat:
         self._main = asyncio.get_running_loop()
         self._value = b""
         self._revision: int | None = None
-        self._renewed = self._touched = _now()
+        self._touched = _now()
+        self._lapses = self._touched + self.lifetime * LAPSE
+        """When the lease lapses if it is not renewed until then."""
         self._doubtful_since: float | None = None
         self._lapsed = False
         self._stopping = threading.Event()
@@ -90,7 +92,7 @@ class Heartbeat:
     @property
     def lapsed(self) -> bool:
         """Whether the lease was, or may have been, lost since it was last known to be ours."""
-        if not self._lapsed and _now() - self._renewed > self.lifetime * LAPSE:
+        if not self._lapsed and time.clock_gettime(_CLOCK) > self._lapses:
             self._lapsed = True
         return self._lapsed
 
@@ -265,7 +267,7 @@ class Heartbeat:
                 except Conflict:
                     await self._recheck()
                     continue
-                self._renewed = began
+                self._lapses = began + self.lifetime * LAPSE
                 doubtful, self._doubtful_since = self._doubtful_since, None
                 if afresh:
                     self._lapsed = False

@@ -8,8 +8,13 @@ from typing import Any, Final
 
 from faust.types import TP, ConsumerMessage
 
-from .layout import decode_block
+from .layout import decode_block, key_of_usual
 from .reader import Delivered
+
+SENDERS_TIME: Final = 0
+"""The type of a timestamp that the sender has given, as in Kafka."""
+LOG_TIME: Final = 1
+"""The type of a timestamp that is the time of storing, as in Kafka."""
 
 
 @dataclass(slots=True)
@@ -35,34 +40,44 @@ class Input(ConsumerMessage):
 
     __slots__ = ("outputs", "sent")
 
-    outputs: dict[tuple[str, str], int]
-    """How many records each agent has sent to each topic."""
+    outputs: dict[tuple[str, str], int] | None
+    """How many records each agent has sent to each topic; None for nothing at all."""
     sent: list[Output] | None
     """What is to be stored together with the record's own acknowledgement; None: at once."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.outputs = {}
-        self.sent = None
+    def __init__(self, tp: TP, record: Delivered, generation: int | None) -> None:
+        """Make of a delivered record what is handed on, in a generation of its group.
 
+        Every field is set here, as Faust's own way, three calls deep, takes twice as long.
+        """
+        self.topic, self.partition = self.tp = tp
+        self.offset = record.sequence
+        key = key_of_usual(record.header)
+        if key is not None:
+            self.key = key
+            self.value = record.payload
+            self.headers = []
+            self.timestamp = record.time
+            self.timestamp_type = LOG_TIME
+        else:
+            self._decode(record)
+        self.checksum = None
+        self.serialized_key_size = len(self.key) if self.key else 0
+        self.serialized_value_size = len(self.value) if self.value else 0
+        self.acked = self.tracked = False
+        self.refcount = 0
+        self.time_in = self.time_out = self.time_total = None
+        self.generation_id = generation
+        self.outputs = self.sent = None
 
-def to_input(tp: TP, record: Delivered, generation: int | None) -> Input:
-    """Return a record as it is handed on, in a generation of its group."""
-    content = decode_block(record.header, record.payload)
-    own_time = content.timestamp
-    return Input(
-        tp.topic,
-        tp.partition,
-        record.sequence,
-        record.time if own_time is None else own_time,
-        1 if own_time is None else 0,  # as in Kafka: 0 is the sender's time, 1 the log's
-        content.headers,
-        content.key,
-        content.value,
-        None,
-        tp=tp,
-        generation_id=generation,
-    )
+    def _decode(self, record: Delivered) -> None:
+        content = decode_block(record.header, record.payload)
+        self.key = content.key
+        self.value = content.value
+        self.headers = content.headers
+        own_time = content.timestamp
+        self.timestamp = record.time if own_time is None else own_time
+        self.timestamp_type = LOG_TIME if own_time is None else SENDERS_TIME
 
 
 class Together:

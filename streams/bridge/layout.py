@@ -342,21 +342,26 @@ def decode_headers(headers: Mapping[str, str] | None, payload: bytes) -> Content
 
 
 def decode_block(block: bytes, payload: bytes) -> Content:
-    """Return what a record holds, from its header block as it came over the wire.
-
-    The same as `decode_headers`, without a text for each of the usual headers.
-    """
+    """Return what a record holds, from its header block as it came over the wire."""
     if not block:
         return Content(None, payload, [], None, None)
-    if block.startswith(_KEY_FIRST):
-        end = block.find(b"\r\n", _KEY_START)
-        rest = block[end + 2 :]
-        if rest == b"\r\n":  # as in all of a changelog
-            return Content(block[_KEY_START:end], payload, [], None, None)
-        if rest.startswith(_ID_FIRST) and rest.find(b"\r\n") == len(rest) - 4:
-            message_id = rest[len(_ID_FIRST) : -4].decode("ascii", "replace")
-            return Content(block[_KEY_START:end], payload, [], None, message_id)
     return decode_headers(parse_headers(block), payload)
+
+
+def key_of_usual(block: bytes) -> bytes | None:
+    """Return the key of a record that has no headers but its key and perhaps its id.
+
+    Almost all are such, and need no `decode_block`. None means that this one does.
+    """
+    if not block.startswith(_KEY_FIRST):
+        return None
+    end = block.find(b"\r\n", _KEY_START)
+    last = len(block) - 4
+    if end != last and not (
+        block.startswith(_ID_FIRST, end + 2) and block.find(b"\r\n", end + 2) == last
+    ):
+        return None
+    return block[_KEY_START:end]
 
 
 def parse_headers(block: bytes) -> dict[str, str]:

@@ -36,7 +36,8 @@ class FastParser(Parser):
     it that of the subject.
     """
 
-    raw: dict[int, RawHandler]
+    raw: dict[bytes, RawHandler]
+    """By the subscription's number, as it comes over the wire."""
 
     def __init__(self, nc: Any, on_violation: Callable[[str], None] = logger.error) -> None:
         super().__init__(nc)
@@ -139,7 +140,7 @@ class FastParser(Parser):
             if after > end:
                 self._needed = after - position
                 break
-            handler = self.raw.get(int(words[2]))
+            handler = self.raw.get(words[2])
             if handler is None:
                 return whole[position:after], position
             start = body + int(words[-2]) if first == 72 else body
@@ -189,14 +190,14 @@ async def subscribe_raw(client: Client, subject: str, handler: RawHandler) -> in
     # The number is taken before subscribe() first waits, so it can be known beforehand and no
     # message slips past.
     number = client._sid + 1
-    parser.raw[number] = handler
+    parser.raw[b"%d" % number] = handler
     await client.subscribe(subject)
     return number
 
 
 async def unsubscribe_raw(client: Client, number: int) -> None:
     """End a subscription of `subscribe_raw`; harmless when the connection is closed."""
-    cast(FastParser, client._ps).raw.pop(number, None)
+    cast(FastParser, client._ps).raw.pop(b"%d" % number, None)
     subscription = client._subs.get(number)
     if subscription is not None and not client.is_closed and not client.is_draining:
         await subscription.unsubscribe()

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from faust.agents import current_agent
 from faust.streams import current_event
@@ -15,7 +15,7 @@ from mode.utils.times import Seconds
 
 from .errors import BridgeError, ConfigurationError, Fenced, SendFailed, UnknownTopic
 from .inputs import Input, Output, Together, worked_on_together
-from .internals import Waiting, quick_producer, quiet_sends, slow_producer, step
+from .internals import Waiting, listened_to, quick_producer, quiet_sends, slow_producer, step
 from .layout import (
     MESSAGE_ID,
     encode_block,
@@ -26,7 +26,7 @@ from .layout import (
     partition_for,
     subject,
 )
-from .publisher import Publisher
+from .publisher import Kind, Publisher, Sending
 from .topics import TopicInfo
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ logger = logging.getLogger(__name__)
 
 Source = Input | Together
 """What a record follows from."""
+
+_UNWATCHED: Final = object()
+"""The sensors' state of a record of which they are not told."""
 
 
 class ProducerBuffer(base.ProducerBuffer):
@@ -83,13 +86,50 @@ class Destination:
         self.info = info
         self.publisher = publisher
         self.changelog = changelog
-        self.vital = vital
+        self.kind = Kind(superseding=info.compacted, change=changelog, vital=vital)
         self.escaped = escape(info.topic)
         numbers = range(info.partitions)
         self.places = [TP(info.topic, number) for number in numbers]
         self.subjects = [subject(info.prefix, info.topic, number) for number in numbers]
         self.headers = info.headers(tombstone=False)
         self.tombstone_headers = info.headers(tombstone=True)
+
+
+class _Sent(Sending):
+    """A record that Faust has sent: told of when it is stored are its sender and the sensors."""
+
+    __slots__ = ("place", "producer", "state", "timestamp")
+
+    def __init__(
+        self,
+        subject: str,
+        destination: Destination,
+        place: TP,
+        timestamp: float | None,
+        producer: "Producer",
+        state: Any,
+    ) -> None:
+        self.subject = subject
+        self.kind = destination.kind
+        self.place = place
+        self.timestamp = timestamp
+        self.producer = producer
+        self.state = state
+
+    def stored(self, sequence: int) -> RecordMetadata:
+        """Return where the record is."""
+        topic, partition = place = self.place
+        metadata = RecordMetadata(topic, partition, place, sequence, self.timestamp, None)
+        if self.state is not _UNWATCHED:
+            producer = self.producer
+            producer.app.sensors.on_send_completed(producer, self.state, metadata)
+        return metadata
+
+    def failed(self, error: BaseException) -> None:
+        """Tell the sensors of the failure."""
+        if self.state is not _UNWATCHED:
+            producer = self.producer
+            producer.app.sensors.on_send_error(producer, error, self.state)
 
 
 class Producer(base.Producer):
@@ -182,26 +222,44 @@ class Producer(base.Producer):
         return await self._send(topic, key, value, partition, timestamp, headers)
 
     async def send_watched(
-        self, topic: str, message: PendingMessage
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int | None,
+        timestamp: float | None,
+        headers: HeadersArg | None,
+        message: PendingMessage,
     ) -> "asyncio.Future[RecordMetadata]":
-        """Send a message for `Topic.send`, and tell Faust's sensors what becomes of it."""
-        _, key, value, partition, timestamp, headers, *_ = message
-        key, value = cast(bytes | None, key), cast(bytes | None, value)
+        """Send a record for `Topic.send`; Faust's sensors are told what becomes of `message`."""
         return await self._send(topic, key, value, partition, timestamp, headers, message)
 
     def send_at_once(
-        self, topic: str, message: PendingMessage
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int | None,
+        timestamp: float | None,
+        headers: HeadersArg | None,
+        message: PendingMessage,
     ) -> "asyncio.Future[RecordMetadata] | None":
         """Do what `send_watched` does; None, and nothing is done, if that would have to wait."""
         destination = self._destinations.get(topic)
         if destination is None or self.waiting or destination.publisher.full:
             return None
-        _, key, value, partition, timestamp, headers, *_ = message
-        key, value = cast(bytes | None, key), cast(bytes | None, value)
         source = _current_source()
         message_id = self._message_id(topic, destination, source)
         return self._send_now(
-            *(destination, source, message_id, key, value, partition, timestamp, headers, message)
+            destination,
+            source,
+            message_id,
+            key,
+            value,
+            partition,
+            timestamp,
+            headers,
+            message,
         )
 
     async def _send(
@@ -247,7 +305,7 @@ class Producer(base.Producer):
             raise SendFailed(f"{info.topic} has no partition {partition}")
         if info.compacted and key is None:
             raise SendFailed(f"{info.topic} is compacted: its records need a key")
-        if self._listened_to():
+        if listened_to(self.app.on_produce_message):
             headers = list(headers.items() if isinstance(headers, Mapping) else headers or ())
             self.app.on_produce_message.send(
                 key=key, value=value, partition=partition, timestamp=timestamp, headers=headers
@@ -260,43 +318,17 @@ class Producer(base.Producer):
         where = destination.subjects[partition]
         if info.keyed:
             where = f"{where}.{key_token(key)}"
-        place = destination.places[partition]
         payload = value or b""
-        failed = None
-        if watched is None:
-
-            def stored(sequence: int) -> RecordMetadata:
-                return RecordMetadata(info.topic, place.partition, place, sequence, timestamp, None)
-
-        else:
-            sensors = self.app.sensors
-            state = sensors.on_send_initiated(
+        state = _UNWATCHED
+        if watched is not None:
+            state = self.app.sensors.on_send_initiated(
                 self, info.topic, watched, len(key) if key else 0, len(payload)
             )
-
-            def stored(sequence: int) -> RecordMetadata:
-                metadata = RecordMetadata(
-                    info.topic, place.partition, place, sequence, timestamp, None
-                )
-                sensors.on_send_completed(self, state, metadata)
-                return metadata
-
-            def failed(error: BaseException) -> None:
-                sensors.on_send_error(self, error, state)
-
+        sent = _Sent(where, destination, destination.places[partition], timestamp, self, state)
         if self._kept(source):
-            output = Output(where, payload, block, message_id, info.compacted, stored)
+            output = Output(where, payload, block, message_id, info.compacted, sent.stored)
             return self._keep(cast("Source", source), output, destination)
-        return destination.publisher.publish(
-            where,
-            payload,
-            block,
-            superseding=info.compacted,
-            change=destination.changelog,
-            vital=destination.vital,
-            result=stored,
-            failed=failed,
-        )
+        return destination.publisher.send(sent, payload, block)
 
     def _kept(self, source: Source | None) -> bool:
         """Say whether what an event sends is kept until it is finished."""
@@ -468,12 +500,6 @@ class Producer(base.Producer):
         generation: int | None = cast(Any, self.app.consumer).generation
         return generation
 
-    def _listened_to(self) -> bool:
-        signal = self.app.on_produce_message
-        for _ in signal.iter_receivers(self.app):
-            return True
-        return False
-
     def _message_id(
         self, topic: str, destination: Destination | None, message: Source | None
     ) -> str | None:
@@ -500,6 +526,8 @@ class Producer(base.Producer):
         agent = current_agent()
         name = agent.name if agent is not None else ""
         outputs = message.outputs
+        if outputs is None:
+            outputs = message.outputs = {}
         ordinal = outputs[name, topic] = outputs.get((name, topic), 0) + 1
         beginning = self._id_beginnings.get((name, message.tp))
         if beginning is None or self._ids_generation != message.generation_id:

@@ -125,11 +125,6 @@ class Reader:
             await asyncio.wait([self._task])
         await self._discard()
 
-    @property
-    def front(self) -> int:
-        """How large the next record's value is; 0 if none has arrived."""
-        return len(self.buffer[0].payload) if self.buffer else 0
-
     def take(self) -> Delivered | None:
         """Return the next record, or None if none has arrived."""
         if not self.buffer:

@@ -14,7 +14,7 @@ import faust
 from faust.types import TP, AppT
 
 from .internals import restored, restoring, seen_offset, wants_each
-from .layout import decode_block
+from .layout import decode_block, key_of_usual
 from .reader import Delivered
 from .serialization import Load, loaders
 
@@ -103,7 +103,10 @@ class Restorer:
         changes: list[Change] = []
         for _, sequence, _, header, payload in records:
             if sequence > seen:
-                key, value, _, _, _ = decode_block(header, payload)
+                key: bytes | None = key_of_usual(header)
+                value: bytes | None = payload
+                if key is None:
+                    key, value, _, _, _ = decode_block(header, payload)
                 changes.append(Change(ChangeMessage(tp, partition, sequence, key, value), loader))
         try:
             table.apply_changelog_batch(changes)

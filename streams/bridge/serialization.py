@@ -133,6 +133,8 @@ def _dumper(codec: Any, other: Dump) -> Dump:
     encode = None if plain is None else plain[0]
 
     def dump_by_codec(value: Any) -> bytes | None:
+        if type(value) is bytes:
+            return value  # whoever gives bytes has encoded them
         if type(value) not in _PLAIN:
             return other(value)
         return cast(bytes, dumps(value) if encode is None else encode(value).encode())

@@ -1,11 +1,14 @@
 """Iterating over a stream without a turn of the event loop for every event."""
 
+import asyncio
 import contextlib
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from time import monotonic
 from typing import Any, Final, TypeVar, cast
 
 import faust
+from faust import Event
 from faust.types import ChannelT, EventT
 from mode.utils.times import Seconds
 
@@ -15,8 +18,8 @@ from .producer import Producer
 
 T = TypeVar("T")
 
-TURN_EVERY: Final = 16
-"""Events after which other tasks get their turn though more events wait."""
+TURN_SECONDS: Final = 0.001
+"""Time after which other tasks get their turn though more events wait."""
 
 _VALUES, _EVENTS, _ITEMS = range(3)
 
@@ -114,8 +117,9 @@ class Stream(faust.Stream[T]):
         waiting = producer.waiting if isinstance(producer, Producer) else ()  # not in Faust's tests
         # Actors that share the work of an agent take turns with every event, as in Faust.
         shares = self.concurrency_index is not None or self.active_partitions is not None
-        turn_every = 1 if shares else TURN_EVERY
-        count = 0
+        turn_at = 0.0
+        app: Any = self.app
+        acked_topics, add_unacked = events.acking_topics, events.add_unacked
         try:
             while not self.should_stop:
                 if waiting:
@@ -123,19 +127,34 @@ class Stream(faust.Stream[T]):
                     # must not pile up: each event may bring any number of records.
                     await producer.room()
                 acknowledge = self.enable_acks
-                count += 1
-                turn = count % turn_every == 0
+                turn = shares or monotonic() > turn_at
                 if turn or queue is None or self._processors or self.join_strategy:
                     value, sensor_state = await Stride(events.next(), turn=turn)
+                    turn_at = monotonic() + TURN_SECONDS
                 else:
-                    found = await queue.get() if queue.empty() else queue.get_nowait()
-                    if not isinstance(found, EventT):
+                    try:
+                        found = queue.get_nowait()
+                    except asyncio.QueueEmpty:
+                        found = await queue.get()
+                        turn_at = monotonic() + TURN_SECONDS
+                    if not isinstance(found, Event) and not isinstance(found, EventT):
                         self._set_current_event(None)
                         value, sensor_state = found, None
-                    elif self._is_ours(found):
-                        value, sensor_state = found.value, self._begin(found)
                     else:
-                        continue
+                        message = found.message
+                        if (
+                            message.generation_id != app.consumer_generation_id
+                            or not app.flow_control.is_active()
+                        ):
+                            continue  # of partitions that we do not have any more
+                        tp, offset = message.tp, message.offset
+                        if not message.tracked and message.topic in acked_topics:
+                            message.tracked = True
+                            add_unacked(message)
+                            self._on_message_in(tp, offset, message)
+                        sensor_state = self._on_stream_event_in(tp, offset, self, found)
+                        self._set_current_event(found)
+                        value = found.value
                 try:
                     if value is not skipped:
                         self.events_total += 1
@@ -153,22 +172,3 @@ class Stream(faust.Stream[T]):
             if started_here:
                 await self.stop()
                 self.service_reset()
-
-    def _is_ours(self, event: EventT[Any]) -> bool:
-        """Say whether an event belongs to the partitions that we have now."""
-        app = self.app
-        return bool(
-            event.message.generation_id == app.consumer_generation_id
-            and app.flow_control.is_active()
-        )
-
-    def _begin(self, event: EventT[Any]) -> Any:
-        """Take note that an event is worked on; return what the sensors want back at its end."""
-        message = event.message
-        if not message.tracked and self.app.topics.acks_enabled_for(message.topic):
-            message.tracked = True
-            self.app.consumer.unacked.add(message)
-            self._on_message_in(message.tp, message.offset, message)
-        state = self._on_stream_event_in(message.tp, message.offset, self, event)
-        self._set_current_event(event)
-        return state

@@ -70,18 +70,13 @@ class Topic(faust.Topic):
             key, value = dump_key(key), dump_value(value)
         name = self.topics[0] if len(self.topics) == 1 else self.get_topic_name()
         message = PendingMessage(
-            self,
-            key,
-            value,
-            partition,
-            timestamp,
-            prepared,
-            key_serializer=key_serializer,
-            value_serializer=value_serializer,
-            callback=None,
+            self, key, value, partition, timestamp, prepared, key_serializer, value_serializer, None
         )
-        sent = producer.send_at_once(name, message)
-        if sent is None:
-            producer = cast(Producer, await app.maybe_start_producer())
-            return await producer.send_watched(name, message)
-        return sent
+        sent = producer.send_at_once(name, key, value, partition, timestamp, prepared, message)
+        if sent is not None:
+            return sent
+        producer = await app.maybe_start_producer()
+        return cast(
+            Awaitable[RecordMetadata],
+            await producer.send_watched(name, key, value, partition, timestamp, prepared, message),
+        )

@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import io
+import json
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -29,6 +30,7 @@ from mocks.servers import NatsServer
 from streams.bridge.connection import connect, parse_url
 from streams.bridge.internals import (
     client_of,
+    compiled_iterator,
     guard_streams,
     quiet_sends,
     step,
@@ -178,6 +180,17 @@ def test_what_we_replace_in_faust_is_still_there() -> None:
     assert "_fetcher.stop()" in source(faust.app.base.App._stop_fetcher)
     assert "_stop_fetcher" in source(faust.app.base.App._stop_consumer)
     assert hasattr(faust.streams, "current_event")
+    iterator = compiled_iterator()
+    for name in ("acking_topics", "add_unacked", "after", "next"):
+        assert hasattr(iterator, name)
+    for name in ("_receivers", "_filter_receivers"):
+        assert hasattr(faust.App.on_produce_message, name)
+    assert "self._sensors.add(sensor)" in source(faust.sensors.SensorDelegate)
+
+
+def test_what_we_use_of_the_json_module_is_still_there() -> None:
+    assert "c_make_encoder(" in source(json.encoder.JSONEncoder.iterencode)
+    assert "self.scan_once = " in source(json.JSONDecoder.__init__)
 
 
 def test_no_log_record_is_built_for_a_send_that_nobody_reads() -> None:

@@ -19,6 +19,7 @@ from streams.bridge.layout import (
     encode_headers,
     escape,
     header_block,
+    key_of_usual,
     key_token,
     murmur2,
     parse_headers,
@@ -145,6 +146,28 @@ def test_records_survive_the_wire(
     content = decode_headers(parse_headers(block), value or b"")
     assert decode_block(block, value or b"") == content
     assert content == (key, value, headers, timestamp, None)
+
+
+@given(
+    st.none() | st.binary() | st.just(b"session-1"),
+    st.none() | st.binary(),
+    st.lists(st.tuples(header_names | plain_headers, st.binary()), max_size=2),
+    st.none() | st.floats(0, 1e11),
+    st.none() | st.text(st.characters(codec="ascii", exclude_categories=["C"]), min_size=1),
+)
+def test_the_usual_headers_are_a_key_and_an_id(
+    key: bytes | None,
+    value: bytes | None,
+    headers: list[tuple[str, bytes]],
+    timestamp: float | None,
+    message_id: str | None,
+) -> None:
+    assume(all(name != "Nats-Msg-Id" for name, _ in headers))
+    encoded = encode_headers(key, value, headers, timestamp)
+    usual = encoded.keys() == {"Bridge-Key"}
+    if message_id is not None:
+        encoded["Nats-Msg-Id"] = message_id
+    assert key_of_usual(header_block(encoded)) == (key if usual else None)
 
 
 def test_plain_headers_stay_readable_and_the_message_id_is_the_servers() -> None:

@@ -97,7 +97,7 @@ def test_bytes_from_the_socket_are_seen_in_order_whoever_handles_them(
         reader = asyncio.StreamReader()
         recorder._transport = SimpleNamespace(_io_reader=reader)
         fast, original = FastParser(recorder), nats.protocol.parser.Parser(theirs)
-        fast.raw = {number: handler(number) for number in range(0, 100, every)}
+        fast.raw = {b"%d" % number: handler(number) for number in range(0, 100, every)}
 
         async def read_loop() -> None:
             while data := await reader.read(32):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
@@ -10,7 +11,7 @@ from mocks.servers import NatsServer
 from streams.bridge.connection import connect, parse_url
 from streams.bridge.errors import AccessDenied, BridgeError, Fenced, SendFailed, TopicGone
 from streams.bridge.layout import subject
-from streams.bridge.publisher import BYTES, Publisher
+from streams.bridge.publisher import BYTES, Kind, Publisher
 from streams.bridge.rights import Right
 from streams.bridge.topics import TopicSpec, declare
 
@@ -66,7 +67,7 @@ async def test_what_is_too_large_is_refused_at_once(publisher: Publisher, prefix
 
 async def test_what_nobody_needs_any_more_fails_alone(publisher: Publisher, prefix: str) -> None:
     with pytest.raises(SendFailed, match="no stream takes"):
-        await publisher.publish(f"{prefix}.gone.0", b"", {}, vital=False)
+        await publisher.publish(f"{prefix}.gone.0", b"", {}, Kind(vital=False))
     await publisher.flush()
 
 
@@ -85,7 +86,7 @@ async def test_a_later_change_of_a_key_stands_for_the_earlier(
     topic = await declare(client.jetstream(), TopicSpec("t", 1, prefix=prefix, compacted=True))
     where = subject(prefix, "t", 0, b"key")
     futures = [
-        publisher.publish(where, b"%d" % number, {}, superseding=True) for number in range(5)
+        publisher.publish(where, b"%d" % number, {}, Kind(superseding=True)) for number in range(5)
     ]
     publisher.send_again()
     await publisher.flush()
@@ -101,10 +102,13 @@ async def test_changes_of_tables_are_given_up_and_nothing_else(
     await declare(client.jetstream(), TopicSpec("sets", 1, prefix=prefix))
     compacted, kept = subject(prefix, "t", 0, b"key"), subject(prefix, "sets", 0)
     changes = [
-        *(publisher.publish(compacted, b"", {}, superseding=True, change=True) for _ in range(3)),
-        publisher.publish(kept, b"", {}, change=True),
+        *(
+            publisher.publish(compacted, b"", {}, Kind(superseding=True, change=True))
+            for _ in range(3)
+        ),
+        publisher.publish(kept, b"", {}, Kind(change=True)),
     ]
-    output = publisher.publish(compacted, b"1", {}, superseding=True)
+    output = publisher.publish(compacted, b"1", {}, Kind(superseding=True))
     publisher.forget_changes(Fenced("gone"))
     assert all(isinstance(future.exception(), Fenced) for future in changes)
     await publisher.flush()
@@ -226,3 +230,37 @@ async def test_a_missing_right_is_named(own_server: NatsServer, prefix: str) -> 
         await future
     await publisher.stop()
     await client.close()
+
+
+async def test_it_stays_awake_for_answers_that_come_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with NatsServer(tmp_path) as server:
+        client = await connect(parse_url(server.url), name="test")
+        publisher = Publisher(client)
+        await publisher.start()
+        await declare(client.jetstream(), TopicSpec("t", 1, prefix="awake"))
+        turns = 0
+        turn = publisher._turn
+
+        def counted() -> None:
+            nonlocal turns
+            turns += 1
+            turn()
+
+        monkeypatch.setattr(publisher, "_turn", counted)
+        where = subject("awake", "t", 0)
+        await publisher.publish(where, b"", {})
+        assert turns
+        server.pause()
+        future = publisher.publish(where, b"", {})
+        await asyncio.sleep(0.2)
+        while_it_waited = turns
+        await asyncio.sleep(0.2)
+        server.resume()
+        await future
+        assert turns == while_it_waited  # it had long gone to sleep
+        await publisher.publish(where, b"", {})
+        assert turns == while_it_waited  # the answer before had taken long
+        await publisher.stop()
+        await client.close()

@@ -17,6 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.bridge.inputs import Input
+from streams.bridge.layout import encode_headers, header_block
+from streams.bridge.reader import Delivered
 from streams.bridge.serialization import decoder, dumpers
 
 json_values = st.recursive(
@@ -52,7 +54,8 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> faust.App:
 
 
 def message(key: bytes | None, value: bytes | None) -> Input:
-    return Input("t", 0, 1, 1.0, 0, [], key, value, None, tp=TP("t", 0), generation_id=1)
+    block = header_block(encode_headers(key, value))
+    return Input(TP("t", 0), Delivered(b"x.t.0", 1, 1.0, block, value or b""), 1)
 
 
 def outcome(work: Callable[[], Any]) -> Any:
@@ -123,6 +126,31 @@ def test_what_is_not_plain_json_too(app: faust.App, value: Any) -> None:
     dumps = dumpers(app, topic.schema)
     assert dumps is not None
     assert outcome(lambda: dumps[1](value)) == outcome(lambda: topic.prepare_value(value, None)[0])
+
+
+def test_what_could_not_be_encoded_is_no_circle_the_next_time(app: faust.App) -> None:
+    dumps = dumpers(app, app.topic("t", value_serializer="json").schema)
+    assert dumps is not None
+    inner: dict[str, Any] = {"not": object}
+    value = {"inner": inner}
+    with pytest.raises(TypeError):
+        dumps[1](value)
+    inner["not"] = 1
+    assert dumps[1](value) == b'{"inner":{"not":1}}'
+    inner["circle"] = value
+    with pytest.raises(ValueError, match="Circular"):
+        dumps[1](value)
+
+
+@pytest.mark.parametrize("text", [b" [1] ", b"[1]\n", b"[1] [2]", b"", b"[1", b"{'a': 1}", b"NaN"])
+def test_what_surrounds_or_breaks_json_is_as_in_faust(app: faust.App, text: bytes) -> None:
+    topic: Any = app.topic("t", value_serializer="json")
+    decode = decoder(app, topic.schema)
+    assert decode is not None
+    record = message(b"k", text)
+    assert outcome(lambda: repr(decode(record).value)) == outcome(
+        lambda: repr(asyncio.run(topic.decode(record, propagate=True)).value)
+    )
 
 
 def test_whoever_has_replaced_a_layer_gets_it(app: faust.App, tmp_path: Path) -> None:
