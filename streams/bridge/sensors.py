@@ -17,100 +17,6 @@ from faust.types.transports import ProducerT
 from faust.types.tuples import PendingMessage, RecordMetadata
 
 
-class _States(dict[SensorT, Any]):
-    """What several sensors have given back, by sensor."""
-
-
-class Sensors(SensorDelegate):
-    """Faust's delegate, which passes what it is told straight on where there is one sensor.
-
-    What a sensor gives back at a beginning it gets again at the end, also when others came or
-    went meanwhile; one that has missed the beginning of an event is told of its end with None, as
-    in Faust, and of no end of a message that it has not seen sent.
-    """
-
-    _alone: SensorT | None = None
-    """The sensor, where there is only one."""
-    _was_alone: SensorT | None = None
-
-    def add(self, sensor: SensorT) -> None:
-        """Add a sensor."""
-        super().add(sensor)
-        self._count()
-
-    def remove(self, sensor: SensorT) -> None:
-        """Remove a sensor."""
-        super().remove(sensor)
-        self._count()
-
-    def _count(self) -> None:
-        self._was_alone = self._alone or self._was_alone
-        self._alone = next(iter(self._sensors)) if len(self._sensors) == 1 else None
-
-    def _states(self, state: Any) -> _States:
-        if isinstance(state, _States):
-            return state
-        alone = self._alone or self._was_alone
-        return _States() if alone is None else _States({alone: state})
-
-    def on_message_in(self, tp: TP, offset: int, message: Message) -> None:
-        """Tell that a record comes to its streams."""
-        if self._alone is not None:
-            self._alone.on_message_in(tp, offset, message)
-        else:
-            super().on_message_in(tp, offset, message)
-
-    def on_message_out(self, tp: TP, offset: int, message: Message) -> None:
-        """Tell that all streams are done with a record."""
-        if self._alone is not None:
-            self._alone.on_message_out(tp, offset, message)
-        else:
-            super().on_message_out(tp, offset, message)
-
-    def on_stream_event_in(
-        self, tp: TP, offset: int, stream: StreamT[Any], event: EventT[Any]
-    ) -> Any:
-        """Tell that a stream begins with an event; return what `on_stream_event_out` takes."""
-        if self._alone is not None:
-            return self._alone.on_stream_event_in(tp, offset, stream, event)
-        return _States(super().on_stream_event_in(tp, offset, stream, event) or {})
-
-    def on_stream_event_out(
-        self, tp: TP, offset: int, stream: StreamT[Any], event: EventT[Any], state: Any = None
-    ) -> None:
-        """Tell that a stream is done with an event."""
-        if self._alone is not None and type(state) is not _States:
-            self._alone.on_stream_event_out(tp, offset, stream, event, state)
-        else:
-            super().on_stream_event_out(tp, offset, stream, event, self._states(state))
-
-    def on_send_initiated(
-        self,
-        producer: ProducerT,
-        topic: str,
-        message: PendingMessage,
-        keysize: int,
-        valsize: int,
-    ) -> Any:
-        """Tell that a record is about to be sent; return what the two below take."""
-        if self._alone is not None:
-            return self._alone.on_send_initiated(producer, topic, message, keysize, valsize)
-        return _States(super().on_send_initiated(producer, topic, message, keysize, valsize))
-
-    def on_send_completed(self, producer: ProducerT, state: Any, metadata: RecordMetadata) -> None:
-        """Tell that a record is stored."""
-        if self._alone is not None and type(state) is not _States:
-            self._alone.on_send_completed(producer, state, metadata)
-            return
-        for sensor, its_state in self._states(state).items():
-            sensor.on_send_completed(producer, its_state, metadata)
-
-    def on_send_error(self, producer: ProducerT, exc: BaseException, state: Any) -> None:
-        """Tell that a record could not be sent."""
-        for sensor, its_state in self._states(state).items():
-            sensor.on_send_error(producer, exc, its_state)
-
-
 class Monitor(faust.Monitor):
     """Faust's monitor. What it gives back of an event is when it began, and no dictionary."""
 
@@ -142,3 +48,94 @@ class Monitor(faust.Monitor):
         labels = (task, str(stream), str(task))
         stream.__dict__["monitor_labels"] = labels
         return labels
+
+
+class Sensors(SensorDelegate):
+    """Faust's delegate, which passes what it is told straight on to our monitor, if it is alone.
+
+    What a sensor gives back at a beginning it gets again at the end, also when others came or
+    went meanwhile; one that has missed the beginning of an event is told of its end with None, as
+    in Faust, and of nothing that it has not seen sent.
+    """
+
+    _alone: Monitor | None = None
+    """Our monitor, where nobody else listens: then what it gives back is passed as it is."""
+    _monitor: Monitor | None = None
+    """The one that was alone last: to it belongs what is no dictionary."""
+
+    def add(self, sensor: SensorT) -> None:
+        """Add a sensor."""
+        super().add(sensor)
+        self._count()
+
+    def remove(self, sensor: SensorT) -> None:
+        """Remove a sensor."""
+        super().remove(sensor)
+        self._count()
+
+    def _count(self) -> None:
+        only = next(iter(self._sensors)) if len(self._sensors) == 1 else None
+        self._alone = only if type(only) is Monitor else None
+        self._monitor = self._alone or self._monitor
+
+    def _states(self, state: Any) -> dict[SensorT, Any]:
+        if type(state) is dict:
+            return state
+        return {} if self._monitor is None or state is None else {self._monitor: state}
+
+    def on_message_in(self, tp: TP, offset: int, message: Message) -> None:
+        """Tell that a record comes to its streams."""
+        if self._alone is not None:
+            self._alone.on_message_in(tp, offset, message)
+        else:
+            super().on_message_in(tp, offset, message)
+
+    def on_message_out(self, tp: TP, offset: int, message: Message) -> None:
+        """Tell that all streams are done with a record."""
+        if self._alone is not None:
+            self._alone.on_message_out(tp, offset, message)
+        else:
+            super().on_message_out(tp, offset, message)
+
+    def on_stream_event_in(
+        self, tp: TP, offset: int, stream: StreamT[Any], event: EventT[Any]
+    ) -> Any:
+        """Tell that a stream begins with an event; return what `on_stream_event_out` takes."""
+        if self._alone is not None:
+            return self._alone.on_stream_event_in(tp, offset, stream, event)
+        return super().on_stream_event_in(tp, offset, stream, event)
+
+    def on_stream_event_out(
+        self, tp: TP, offset: int, stream: StreamT[Any], event: EventT[Any], state: Any = None
+    ) -> None:
+        """Tell that a stream is done with an event."""
+        if self._alone is not None and type(state) is not dict:
+            self._alone.on_stream_event_out(tp, offset, stream, event, state)
+        else:
+            super().on_stream_event_out(tp, offset, stream, event, self._states(state))
+
+    def on_send_initiated(
+        self,
+        producer: ProducerT,
+        topic: str,
+        message: PendingMessage,
+        keysize: int,
+        valsize: int,
+    ) -> Any:
+        """Tell that a record is about to be sent; return what the two below take."""
+        if self._alone is not None:
+            return self._alone.on_send_initiated(producer, topic, message, keysize, valsize)
+        return super().on_send_initiated(producer, topic, message, keysize, valsize)
+
+    def on_send_completed(self, producer: ProducerT, state: Any, metadata: RecordMetadata) -> None:
+        """Tell that a record is stored."""
+        if self._alone is not None and type(state) is not dict:
+            self._alone.on_send_completed(producer, state, metadata)
+            return
+        for sensor, its_state in self._states(state).items():
+            sensor.on_send_completed(producer, its_state, metadata)
+
+    def on_send_error(self, producer: ProducerT, exc: BaseException, state: Any) -> None:
+        """Tell that a record could not be sent."""
+        for sensor, its_state in self._states(state).items():
+            sensor.on_send_error(producer, exc, its_state)
