@@ -349,18 +349,19 @@ def decode_block(block: bytes, payload: bytes) -> Content:
 
 
 def key_of_usual(block: bytes) -> bytes | None:
-    """Return the key of a record that has no headers but its key and perhaps its id.
+    """Return the key of a record that has no headers but its key and such as are JetStream's.
 
-    Almost all are such, and need no `decode_block`. None means that this one does.
+    Almost all are such: an id, or a place in a batch. They need no `decode_block`. None means that
+    this one does.
     """
     if not block.startswith(_KEY_FIRST):
         return None
     end = block.find(b"\r\n", _KEY_START)
-    last = len(block) - 4
-    if end != last and not (
-        block.startswith(_ID_FIRST, end + 2) and block.find(b"\r\n", end + 2) == last
-    ):
-        return None
+    line, last = end + 2, len(block) - 2
+    while line != last:
+        if not block.startswith(b"Nats-", line):
+            return None
+        line = block.find(b"\r\n", line) + 2
     return block[_KEY_START:end]
 
 

@@ -93,6 +93,20 @@ class Destination:
         self.subjects = [subject(info.prefix, info.topic, number) for number in numbers]
         self.headers = info.headers(tombstone=False)
         self.tombstone_headers = info.headers(tombstone=True)
+        self._kept: dict[RecordMetadata, asyncio.Future[RecordMetadata]] = {}
+
+    def kept(self, metadata: RecordMetadata) -> "asyncio.Future[RecordMetadata]":
+        """Return the future of a record that nobody can wait for: it is done, and always the same.
+
+        The sender's own time makes a difference, so there may be many.
+        """
+        future = self._kept.get(metadata)
+        if future is None:
+            future = asyncio.get_running_loop().create_future()
+            future.set_result(metadata)
+            if metadata.timestamp is None:
+                self._kept[metadata] = future
+        return future
 
 
 class _Sent(Sending):
@@ -339,12 +353,9 @@ class Producer(base.Producer):
     ) -> "asyncio.Future[RecordMetadata]":
         cast("TransactionManager", self.transactions).attach(source, output)
         if destination.changelog:  # the table wants the offset, and waits for nothing
-            return self._later(output)
-        return _now(output.result(-1))
-
-    def _later(self, output: Output) -> "asyncio.Future[RecordMetadata]":
-        output.future = asyncio.get_running_loop().create_future()
-        return output.future
+            output.future = asyncio.Future(loop=self.loop)
+            return output.future
+        return destination.kept(output.result(-1))
 
     async def send_and_wait(
         self,
@@ -566,12 +577,6 @@ def _current_source() -> Source | None:
         return worked_on_together.get()
     message = event.message
     return message if isinstance(message, Input) else None
-
-
-def _now(result: RecordMetadata) -> "asyncio.Future[RecordMetadata]":
-    future: asyncio.Future[RecordMetadata] = asyncio.get_running_loop().create_future()
-    future.set_result(result)
-    return future
 
 
 def _look_at(future: "asyncio.Future[RecordMetadata]") -> None:

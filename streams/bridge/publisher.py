@@ -43,7 +43,6 @@ AWAKE_SECONDS: Final = 0.00015
 
 BatchRecord = tuple[str, bytes, bytes]
 """Subject, payload and header block of a record in an atomic batch."""
-_VERSION: Final = len(b"NATS/1.0\r\n")
 
 _STORED = re.compile(rb'^\{"stream":"[^"]*",(?:"domain":"[^"]*",)?"seq":(\d+)')
 
@@ -231,19 +230,18 @@ class Publisher:
         is stored (`beginning.py`).
         """
         token = self._token = self._token + 1
-        reply = b"%b%d" % (self._inbox, token)
+        reply = b"%b%d " % (self._inbox, token)
+        mark = b"Nats-Batch-Id: %b\r\nNats-Batch-Sequence: " % name.encode()
         last = len(records)
         commands: list[bytes] = []
         for number, (subject, payload, headers) in enumerate(records, 1):
-            marks = {"Nats-Batch-Id": name, "Nats-Batch-Sequence": str(number)}
-            if number == last:
-                marks["Nats-Batch-Commit"] = "1"
-            block = headers[:-2] + header_block(marks)[_VERSION:]
+            commit = b"Nats-Batch-Commit: 1\r\n" if number == last else b""
+            block = b"%b%b%d\r\n%b\r\n" % (headers[:-2], mark, number, commit)
             commands.append(
                 b"HPUB %b %b%d %d\r\n%b%b\r\n"
                 % (
                     subject.encode(),
-                    reply + b" " if explain or number == last else b"",
+                    reply if explain or number == last else b"",
                     len(block),
                     len(block) + len(payload),
                     block,

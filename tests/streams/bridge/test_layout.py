@@ -153,21 +153,24 @@ def test_records_survive_the_wire(
     st.none() | st.binary(),
     st.lists(st.tuples(header_names | plain_headers, st.binary()), max_size=2),
     st.none() | st.floats(0, 1e11),
-    st.none() | st.text(st.characters(codec="ascii", exclude_categories=["C"]), min_size=1),
+    st.sampled_from(
+        [{}, {"Nats-Msg-Id": "a/b: 1"}, {"Nats-Batch-Id": "x", "Nats-Batch-Sequence": "1"}]
+    ),
 )
-def test_the_usual_headers_are_a_key_and_an_id(
+def test_the_usual_headers_are_a_key_and_what_is_jetstreams(
     key: bytes | None,
     value: bytes | None,
     headers: list[tuple[str, bytes]],
     timestamp: float | None,
-    message_id: str | None,
+    jetstreams: dict[str, str],
 ) -> None:
     assume(all(name != "Nats-Msg-Id" for name, _ in headers))
     encoded = encode_headers(key, value, headers, timestamp)
     usual = encoded.keys() == {"Bridge-Key"}
-    if message_id is not None:
-        encoded["Nats-Msg-Id"] = message_id
-    assert key_of_usual(header_block(encoded)) == (key if usual else None)
+    block = header_block(encoded | jetstreams)
+    assert key_of_usual(block) == (key if usual else None)
+    content = decode_block(block, value or b"")
+    assert content[:4] == (key, value, headers, timestamp)
 
 
 def test_plain_headers_stay_readable_and_the_message_id_is_the_servers() -> None:
