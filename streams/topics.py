@@ -39,6 +39,15 @@ MAILBOXES: Final = (
 )
 
 
+def actor_name(subject: str) -> str:
+    """Return the name of the actor behind a mailbox's subject: its last part."""
+    return subject.rpartition(".")[2]
+
+
+MAILBOX_OF: Final = {actor_name(subject): subject for subject in MAILBOXES}
+"""The mailbox of each actor, by the actor's name."""
+
+
 @dataclass(frozen=True)
 class Topic:
     """One topic: its name, what it is, how long records stay and how many."""
@@ -122,8 +131,3 @@ class TopicDeclaration(Service):
             await limit_topics(client.jetstream(), self.settings)
         finally:
             await client.close()
-
-
-def actor_name(subject: str) -> str:
-    """Return the name of the actor behind a mailbox's subject: its last part."""
-    return subject.rpartition(".")[2]

@@ -28,7 +28,7 @@ from streams.inspection.overview import RATE_SECONDS, Overview, TopicView
 from streams.post import reaching
 from streams.reply import Progress
 from streams.settings import Settings
-from streams.topics import DEAD_LETTERS, JOURNAL, MAILBOXES, REPLIES, actor_name
+from streams.topics import DEAD_LETTERS, JOURNAL, MAILBOX_OF, REPLIES, actor_name
 
 FIRST: Final = 100
 """Turns that the first look reads."""
@@ -213,11 +213,10 @@ def _kind(before: _Hop | None) -> Way:
 
 
 def _nodes(graph: _Graph, counted: Mapping[str, TopicView]) -> Iterator[Node]:
-    topics = {actor_name(subject): subject for subject in MAILBOXES}
     yield Node(name=CUSTOMER, topic=REPLIES, last_minute=_last_minute(counted, REPLIES))
     # An actor that is no more may still be in the traces.
-    for name in dict.fromkeys((*topics, *graph.hops)):
-        topic = topics.get(name)
+    for name in dict.fromkeys((*MAILBOX_OF, *graph.hops)):
+        topic = MAILBOX_OF.get(name)
         hops = graph.hops.get(name, [])
         seen = counted.get(topic) if topic else None
         yield Node(
@@ -243,8 +242,7 @@ def _nodes(graph: _Graph, counted: Mapping[str, TopicView]) -> Iterator[Node]:
 
 
 def _edges(graph: _Graph, counted: Mapping[str, TopicView]) -> Iterator[Edge]:
-    topics = {actor_name(subject): subject for subject in MAILBOXES}
-    topics |= {CUSTOMER: REPLIES, GRAVE: DEAD_LETTERS}
+    topics = MAILBOX_OF | {CUSTOMER: REPLIES, GRAVE: DEAD_LETTERS}
     into = Counter[str]()
     for (_, target, _), waits in graph.ways.items():
         into[target] += len(waits)

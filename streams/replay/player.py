@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -62,6 +62,11 @@ class Given:
     """Where people find it: its line in the file, its offset in the journal."""
 
 
+Strand = Sequence[Given]
+"""What has to be played one after the other: a recorded turn stands for itself, but one that was
+never worked on needs those before it in its session."""
+
+
 @dataclass(frozen=True)
 class Played:
     """What became of a turn."""
@@ -96,7 +101,7 @@ class Player:
         """What comes of the turns on their way, by the ids that they have there."""
         self._began: tuple[float, datetime] | None = None
 
-    async def play(self, turns: AsyncIterable[Given]) -> AsyncGenerator[Played, None]:
+    async def play(self, strands: AsyncIterable[Strand]) -> AsyncGenerator[Played, None]:
         """Yield every turn once for each attempt, as they end."""
         await declare_topics(self._client.jetstream(), self._settings)
         played: asyncio.Queue[Played | None] = asyncio.Queue(self._manner.in_flight)
@@ -107,7 +112,7 @@ class Player:
         collecting = asyncio.create_task(self._collect(), name="collect replayed turns")
         trimming = asyncio.create_task(self._trim(), name="trim the replay's streams")
         checking = asyncio.create_task(self._keep_checking(), name="check on the replay's mesh")
-        feeding = asyncio.create_task(self._feed(turns, played), name="feed the replay")
+        feeding = asyncio.create_task(self._feed(strands, played), name="feed the replay")
         tasks = (feeding, collecting, checking, trimming)
         try:
             while (one := await self._next(played, *tasks)) is not None:
@@ -135,12 +140,12 @@ class Player:
             getting.cancel()
 
     async def _feed(
-        self, turns: AsyncIterable[Given], played: "asyncio.Queue[Played | None]"
+        self, strands: AsyncIterable[Strand], played: "asyncio.Queue[Played | None]"
     ) -> None:
         """Keep as many conversations in flight as there may be, until all are through."""
         places = asyncio.Semaphore(self._manner.in_flight)
 
-        async def work(strand: list[Given]) -> None:
+        async def work(strand: Strand) -> None:
             try:
                 for attempt in range(1, self._manner.attempts + 1):
                     for given in strand:
@@ -149,7 +154,7 @@ class Player:
                 places.release()
 
         async with asyncio.TaskGroup() as group:
-            async for strand in _strands(turns):
+            async for strand in strands:
                 await places.acquire()
                 group.create_task(work(strand))
         await played.put(None)
@@ -242,26 +247,6 @@ class Player:
             await asyncio.sleep(TRIM_EVERY)
             with suppress(GatewayUnavailable):
                 await namespace.trim(self._client, self._settings.prefix, keep)
-
-
-async def _strands(turns: AsyncIterable[Given]) -> AsyncIterator[list[Given]]:
-    """Yield what has to be played one after the other: turns whose session goes on between them.
-
-    A recorded turn stands for itself. One that was never worked on needs those before it.
-    """
-    strand: list[Given] = []
-    async for given in turns:
-        turn = given.recorded
-        if turn.trace:
-            yield [given]
-        elif strand and strand[-1].recorded.session_id == turn.session_id:
-            strand.append(given)
-        else:
-            if strand:
-                yield strand
-            strand = [given]
-    if strand:
-        yield strand
 
 
 def _renamed(message: Message, attempt: int) -> Message:

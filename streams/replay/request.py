@@ -9,14 +9,14 @@ from streams.inspection.expression import BadExpression, Expression
 from streams.message import Id
 from streams.payload import SLOTS, Json, Payload
 from streams.replay.selection import Selection
-from streams.topics import MAILBOXES, actor_name
+from streams.topics import MAILBOX_OF, MAILBOXES
 
 EVERYBODY: Final = "*"
 """Stands for all actors among those that ask the outside themselves."""
 JOURNAL: Final = "journal"
 """The source that is the running mesh's own journal."""
 
-ACTORS: Final = tuple(actor_name(subject) for subject in MAILBOXES)
+ACTORS: Final = tuple(MAILBOX_OF)
 
 WORKERS_MOST: Final = 16
 

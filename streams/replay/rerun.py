@@ -16,12 +16,10 @@ from streams.slip import (
     NEW_TURN,
     RouteSlip,
 )
-from streams.topics import MAILBOXES, actor_name
+from streams.topics import MAILBOX_OF, actor_name
 
 #: They name what follows them: a slip need not know it.
 _ROUTERS: Final = (DECISION_ROUTER, ESCALATION_ROUTER)
-
-_SUBJECTS: Final = {actor_name(subject): subject for subject in MAILBOXES}
 
 
 class NoSuchHop(ValueError):
@@ -63,7 +61,7 @@ def rerun(recorded: Message, replay: Replay, edited: WhatIf | None = None) -> Me
 def _started(
     recorded: Message, payload: Payload, trace: list[Hop], steps: tuple[str, ...], replay: Replay
 ) -> Message:
-    done = tuple(_SUBJECTS[hop.actor] for hop in trace if hop.actor in _SUBJECTS)
+    done = tuple(MAILBOX_OF[hop.actor] for hop in trace if hop.actor in MAILBOX_OF)
     return recorded.model_copy(
         update={
             "slip": RouteSlip(steps=steps, done=done, on_error=recorded.slip.on_error),
@@ -94,7 +92,7 @@ def following(trace: list[Hop], place: int) -> list[str]:
     """Return the steps that a slip named behind the hop at `place`, as the trace shows them."""
     steps: list[str] = []
     for hop in trace[place + 1 :]:
-        subject = _SUBJECTS.get(hop.actor)
+        subject = MAILBOX_OF.get(hop.actor)
         if subject is None or hop.outcome == "retry":
             continue
         steps.append(subject)

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from streams.bridge.connection import connect, parse_url
-from streams.bridge.errors import BridgeError, NotConnected
+from streams.bridge.errors import BridgeError
 from streams.errors import MeshError
 from streams.inspection.broker import Client
 from streams.message import Message
@@ -18,15 +17,15 @@ from streams.replay import namespace
 from streams.replay.comparison import TurnComparison, compare
 from streams.replay.entry import entered
 from streams.replay.lines import BadLine
-from streams.replay.player import Given, Manner, Played, Player
+from streams.replay.player import Given, Manner, Played, Player, Strand
 from streams.replay.request import JOURNAL, ReplayRequest
 from streams.replay.selection import Selection
 from streams.replay.source import Turns, find
 from streams.settings import Settings
 from streams.version import code_version
 from tables.runs import About, Key, Result, Run, Runs, key_of
+from web.terminal.session import connected
 
-CONNECT_SECONDS: Final = 5.0
 SHOWN_EVERY: Final = 0.5  # seconds
 KEPT_AT_ONCE: Final = 50
 """Results that one transaction keeps."""
@@ -89,7 +88,10 @@ class Playing:
         results: list[Result] = []
         kept_at = time.monotonic()
         try:
-            async with aclosing(self._given()) as given, aclosing(player.play(given)) as playing:
+            async with (
+                aclosing(self._strands()) as strands,
+                aclosing(player.play(strands)) as playing,
+            ):
                 async for played in playing:
                     results.append(result := self._result(played))
                     self.tell(result.comparison)
@@ -121,10 +123,10 @@ class Playing:
             return found.replayed
         return entered(recorded)
 
-    async def _given(self) -> AsyncGenerator[Given, None]:
+    async def _strands(self) -> AsyncGenerator[Strand, None]:
         """Yield the turns that are to be played."""
         place = -1
-        conversation: list[Given] = []
+        strand: list[Given] = []
         async with aclosing(aiter(self.turns)) as turns:
             async for turn in turns:
                 if isinstance(turn, BadLine):
@@ -134,13 +136,13 @@ class Playing:
                 given = self._asked_for(place, turn)
                 if given is None:
                     continue
-                if conversation and not _goes_on(conversation[-1].recorded, turn):
-                    for one in self._new(conversation):
-                        yield one
-                    conversation = []
-                conversation.append(given)
-        for one in self._new(conversation):
-            yield one
+                if strand and not _goes_on(strand[-1].recorded, turn):
+                    if new := self._new(strand):
+                        yield new
+                    strand = []
+                strand.append(given)
+        if new := self._new(strand):
+            yield new
 
     def _asked_for(self, place: int, turn: Message) -> Given | None:
         """Return a turn as it is to be played; None if it is not one of those."""
@@ -152,20 +154,18 @@ class Playing:
             return None
         return Given(place, turn, edited, line=self.turns.position)
 
-    def _new(self, conversation: list[Given]) -> list[Given]:
-        """Return all of a conversation unless it is there already; what is there twice is bad.
+    def _new(self, strand: Strand) -> Strand:
+        """Return all of a strand unless it is there already; what is there twice is bad.
 
         Where nothing was recorded, what was said before is a part of what comes now: then all of
         it is played once more.
         """
-        places = [
-            self.run.position(key_of(one.recorded, self.request.repeat)) for one in conversation
-        ]
-        if places == [one.place for one in conversation]:
-            self.skipped += len(conversation)
+        places = [self.run.position(key_of(one.recorded, self.request.repeat)) for one in strand]
+        if places == [one.place for one in strand]:
+            self.skipped += len(strand)
             return []
         new = []
-        for one, place in zip(conversation, places, strict=True):
+        for one, place in zip(strand, places, strict=True):
             key = key_of(one.recorded)
             if place not in (None, one.place) or key in self._flying:
                 reason = f"turn {one.recorded.id} of {one.recorded.session_id} comes once more"
@@ -216,7 +216,7 @@ class Performance:
             try:
                 client = None
                 if request.source == JOURNAL:
-                    client = await _connected(self._settings)
+                    client = await connected(self._settings, "mesh replay")
                     stack.push_async_callback(client.close)
                 origin = run.about().origin if run is not None else None
                 if origin is None:
@@ -249,7 +249,7 @@ class Performance:
         client: Client | None = None
         try:
             with self._launch(folder, playing.request) as mesh:
-                client = await _connected(mesh.settings)
+                client = await connected(mesh.settings, "mesh replay")
                 if mesh.shared:
                     await namespace.sweep(client)
                 await playing.play(client, mesh)
@@ -304,13 +304,3 @@ async def _leave_nothing(folder: Path, client: Client | None, mesh: ReplayMesh |
             await client.close()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-async def _connected(settings: Settings) -> Client:
-    """Return a connection; NotConnected if no broker answers soon."""
-    options = parse_url(settings.faust_broker())
-    try:
-        async with asyncio.timeout(CONNECT_SECONDS):
-            return await connect(options, name="mesh replay")
-    except TimeoutError:
-        raise NotConnected(f"no broker answers at {', '.join(options.servers)}") from None

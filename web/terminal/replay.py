@@ -31,6 +31,7 @@ from web.terminal.playing import Launch, Performance, Playing
 from web.terminal.selecting import selecting
 from web.terminal.session import INTERRUPTED, emit, say
 from web.terminal.text import number, plain
+from web.terminal.usage import usage_error
 from web.terminal.verdicts import in_words, spreads, totals
 
 _FILE: Final = click.Path(dir_okay=False, writable=True, path_type=Path)
@@ -185,10 +186,7 @@ def _request(runs: Runs, source: str, asked: dict[str, Any]) -> ReplayRequest:
     try:
         return ReplayRequest(source=source, **{**asked, "live": list(asked["live"])})
     except ValidationError as error:
-        wrong = error.errors(include_url=False)[0]
-        place = "".join(f"--{part}: " for part in wrong["loc"][:1])
-        reason = wrong["msg"].removeprefix("Value error, ")
-        raise click.UsageError(f"{place}{reason}") from None
+        raise usage_error(error) from None
 
 
 def _impossible(run: str) -> ReplayRequest:

@@ -6,11 +6,11 @@ from typing import Any, get_args
 import click
 from pydantic import ValidationError
 
-from streams.message import ID_PATTERN
 from streams.payload import IntentName
 from streams.replay.selection import Selection
 from streams.reply import State
 from web.terminal.moment import MOMENT
+from web.terminal.usage import usage_error
 
 Command = Callable[..., Any]
 
@@ -38,8 +38,4 @@ def selection(**given: Any) -> Selection:
     try:
         return Selection.model_validate(given)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)[0]
-        said = found["msg"].removeprefix("Value error, ")
-        if found.get("ctx", {}).get("pattern") == ID_PATTERN:
-            said = "an id has letters, digits, dashes and underscores"
-        raise click.UsageError(f"--{found['loc'][0]}: {said}") from None
+        raise usage_error(error) from None

@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from streams.bridge.connection import connect, parse_url
-from streams.bridge.errors import BridgeError
+from streams.bridge.errors import BridgeError, NotConnected
 from streams.errors import MeshError
 from streams.inspection.broker import Client
 from streams.settings import Settings
@@ -51,20 +51,25 @@ def with_broker(work: Callable[[Client, Settings], Awaitable[None]]) -> None:
 
 
 async def _run(work: Callable[[Client, Settings], Awaitable[None]], settings: Settings) -> None:
-    options = parse_url(settings.faust_broker())
-    try:
-        async with asyncio.timeout(CONNECT_SECONDS):
-            client = await connect(options, name="mesh command line")
-    except TimeoutError:
-        raise click.ClickException(
-            f"No broker answers at {', '.join(options.servers)}. `python app.py run` starts one "
-            "here; MESH_BROKER_URL names one that runs elsewhere."
-        ) from None
+    client = await connected(settings, "mesh command line")
     try:
         await work(client, settings)
     finally:
         with suppress(Exception):
             await client.close()
+
+
+async def connected(settings: Settings, name: str) -> Client:
+    """Return a connection to the mesh's broker; NotConnected if none answers soon."""
+    options = parse_url(settings.faust_broker())
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            return await connect(options, name=name)
+    except TimeoutError:
+        raise NotConnected(
+            f"No broker answers at {', '.join(options.servers)}. `python app.py run` starts one "
+            "here; MESH_BROKER_URL names one that runs elsewhere."
+        ) from None
 
 
 def operator_name() -> str:

@@ -2,7 +2,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from streams.mailbox import Work
 from streams.message import Message
 from streams.payload import Payload, Response
 from streams.replay import namespace
-from streams.replay.player import Given, Manner, Played, Player
+from streams.replay.player import Given, Manner, Played, Player, Strand
 from streams.settings import Settings
 from streams.slip import CLOSE
 from streams.trace import exchange
@@ -107,9 +107,13 @@ def said(message: Message) -> str:
     return message.payload.response.text
 
 
-async def given(turns: list[Message]) -> AsyncIterator[Given]:
-    for place, message in enumerate(turns):
-        yield Given(place, message)
+async def strands(turns: list[Message]) -> AsyncIterator[Strand]:
+    """Yield plain turns by their sessions, recorded ones each for itself."""
+    given = [Given(place, message) for place, message in enumerate(turns)]
+    for _, strand in groupby(
+        given, key=lambda one: (one.recorded.session_id, one.place if one.recorded.trace else None)
+    ):
+        yield list(strand)
 
 
 @asynccontextmanager
@@ -121,7 +125,7 @@ async def replaying(
         async def play(turns: list[Message], **manner: object) -> list[Played]:
             how = Manner(run="r", **({"patience": 60} | manner))  # type: ignore[arg-type]
             player = Player(client, settings, how)
-            found = [played async for played in player.play(given(turns))]
+            found = [played async for played in player.play(strands(turns))]
             return sorted(found, key=lambda played: (played.place, played.attempt))
 
         yield play
