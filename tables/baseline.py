@@ -12,7 +12,8 @@ from streams.message import Message
 from streams.replay.lines import BadLine
 from streams.replay.recording import Header, writing
 from streams.replay.source import Source, Turns
-from tables.runs import Run, key_of
+from tables.results import key_of
+from tables.run import Run
 
 
 class CannotAccept(MeshError):

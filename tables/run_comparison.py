@@ -6,7 +6,9 @@ from typing import Final, TypeVar
 
 from streams.replay.comparison import compare
 from streams.replay.entry import entered
-from tables.runs import About, Result, Run, Runs, Stopped, key_of
+from tables.results import Result, key_of
+from tables.run import About, Run, Stopped
+from tables.runs import Runs
 
 BATCH: Final = 20
 """Turns that are held at once."""

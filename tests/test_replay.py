@@ -25,7 +25,8 @@ from mocks.laptop import addresses
 from streams.bridge.connection import connect, parse_url
 from streams.message import Message
 from streams.replay.request import ReplayRequest
-from tables.runs import Runs, Stopped
+from tables.run import Stopped
+from tables.runs import Runs
 from tests.web.operators import bearer
 from tests.whole_mesh import ROOT, WholeMesh, whole_mesh
 from web.terminal.playing import Performance, Playing, ReplayMesh

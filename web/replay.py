@@ -22,7 +22,10 @@ from streams.replay.spread import spread
 from streams.replay.words import leading_in_words
 from streams.topics import JOURNAL as TOPIC
 from tables import run_comparison
-from tables.runs import Listed, NoSuchRun, Result, Row, Run, RunIsWritten, Runs, Stopped, Wanted
+from tables.results import Result, Row, Wanted
+from tables.run import Listed, Run, Stopped
+from tables.run_file import NoSuchRun, RunIsWritten
+from tables.runs import Runs
 from web.drafts import ROUTING
 from web.errors import ApiError
 from web.events import Events, events

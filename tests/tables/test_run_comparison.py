@@ -2,8 +2,11 @@ from pathlib import Path
 
 import pytest
 
+from tables.results import Wanted
+from tables.run import About, Run
 from tables.run_comparison import begin, fill
-from tables.runs import About, NoSuchRun, Run, Runs, Wanted
+from tables.run_file import NoSuchRun
+from tables.runs import Runs
 from tests.tables.test_runs import result
 
 

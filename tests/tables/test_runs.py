@@ -15,18 +15,10 @@ from streams.message import ByHand, Message
 from streams.replay.comparison import compare
 from streams.replay.lines import BadLine
 from streams.replay.request import ReplayRequest
-from tables.runs import (
-    About,
-    NoSuchRun,
-    Result,
-    Run,
-    RunIsWritten,
-    Runs,
-    Stopped,
-    Wanted,
-    key_of,
-    new_run_id,
-)
+from tables.results import Result, Wanted, key_of
+from tables.run import About, Run, Stopped
+from tables.run_file import NoSuchRun, RunIsWritten
+from tables.runs import Runs, new_run_id
 from tests.streams.replay.test_comparison import DECISIONS
 from tests.streams.replay.whole_turn import AT, a_turn, edited, place_of
 
@@ -214,7 +206,7 @@ def test_it_is_read_while_it_is_written(runs: Runs) -> None:
 def test_a_run_whose_player_died_is_interrupted_and_goes_on(runs: Runs, tmp_path: Path) -> None:
     name = new_run_id()
     script = (
-        "import os, pathlib; from tables.runs import *;"
+        "import os, pathlib; from tables.run import About; from tables.runs import Runs;"
         f"run = Runs(pathlib.Path({str(tmp_path / 'data')!r})).create("
         f"About(run={name!r}, source='x')); run.add([]); os._exit(9)"
     )

@@ -16,7 +16,9 @@ from streams.replay.comparison import compare
 from streams.replay.lines import BadLine
 from streams.replay.request import ReplayRequest
 from streams.settings import Settings
-from tables.runs import About, Result, Run, Runs
+from tables.results import Result
+from tables.run import About, Run
+from tables.runs import Runs
 from tests.streams.replay.test_comparison import DECISIONS, unanswered
 from tests.streams.replay.whole_turn import a_turn, edited, place_of
 from tests.streams.small_mesh import connected, settings_apart

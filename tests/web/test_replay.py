@@ -8,7 +8,8 @@ import pytest
 import pytest_asyncio
 
 from streams.replay.request import ReplayRequest
-from tables.runs import About, Run, Stopped, new_run_id
+from tables.run import About, Run, Stopped
+from tables.runs import new_run_id
 from tests.web.looked_at import read_events
 from tests.web.operators import NAME, bearer
 from tests.web.replays import NAMES, Room, result, running_room

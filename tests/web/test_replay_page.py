@@ -9,7 +9,7 @@ from playwright.async_api import Browser, expect
 from streams.message import Message
 from streams.payload import Payload
 from streams.replay.request import ReplayRequest
-from tables.runs import About, Stopped
+from tables.run import About, Stopped
 from tests.browser import chromium, needs_browser
 from tests.streams.replay.whole_turn import AT
 from tests.web.looked_at import PHONE, SIDEWAYS, WIDE

@@ -23,7 +23,9 @@ from streams.replay.selection import Selection
 from streams.replay.source import Turns, find
 from streams.settings import Settings
 from streams.version import code_version
-from tables.runs import About, Key, Result, Run, Runs, key_of
+from tables.results import Key, Result, key_of
+from tables.run import About, Run
+from tables.runs import Runs
 from web.terminal.session import connected
 
 SHOWN_EVERY: Final = 0.5  # seconds

@@ -25,7 +25,10 @@ from streams.replay.request import ACTORS, ReplayRequest
 from streams.replay.source import SourceChanged
 from streams.settings import Settings
 from tables.baseline import accept
-from tables.runs import NoSuchRun, Run, Runs, Wanted
+from tables.results import Wanted
+from tables.run import Run
+from tables.run_file import NoSuchRun
+from tables.runs import Runs
 from web.terminal.bar import Bar
 from web.terminal.playing import Launch, Performance, Playing
 from web.terminal.selecting import selecting

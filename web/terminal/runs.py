@@ -6,8 +6,10 @@ import click
 
 from streams.errors import MeshError
 from streams.settings import Settings
+from tables.results import Wanted
+from tables.run import Run
 from tables.run_comparison import begin, fill
-from tables.runs import Run, Runs, Wanted
+from tables.runs import Runs
 from web.terminal.session import emit
 from web.terminal.text import number, plain, size, table
 from web.terminal.verdicts import in_words, spreads, totals

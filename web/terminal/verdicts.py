@@ -9,7 +9,8 @@ from streams.replay.comparison import TurnComparison
 from streams.replay.spread import Spread, spread
 from streams.replay.summary import Summary
 from streams.replay.words import changed_in_words, leading_in_words
-from tables.runs import Result, Run
+from tables.results import Result
+from tables.run import Run
 from web.terminal.text import number, plain
 
 #: Turns whose attempts are told one by one.
