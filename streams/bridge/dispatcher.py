@@ -236,14 +236,14 @@ class Dispatcher:
         reader = self.readers.get(tp)
         if reader is None or not self.consumer.is_active(tp):
             return None
-        record = reader.take()
-        if record is None:
+        if not reader.buffer:
             return None
+        record = reader.buffer[0]
         size = len(record.payload)
         if size > LARGE_BYTES and self.topics.crowded(tp, size):
-            reader.put_back(record)
             self._put_off(tp)
             return None
+        reader.take()
         offset = record.sequence
         message = Input(tp, record, self.app.consumer_generation_id)
         self.positions[tp] = offset + 1

@@ -354,7 +354,7 @@ def key_of_usual(block: bytes) -> bytes | None:
     Almost all are such: an id, or a place in a batch. They need no `decode_block`. None means that
     this one does.
     """
-    if not block.startswith(_KEY_FIRST):
+    if not block.startswith(_KEY_FIRST) or not block.endswith(b"\r\n\r\n"):
         return None
     end = block.find(b"\r\n", _KEY_START)
     line, last = end + 2, len(block) - 2
@@ -362,7 +362,13 @@ def key_of_usual(block: bytes) -> bytes | None:
         if not block.startswith(b"Nats-", line):
             return None
         line = block.find(b"\r\n", line) + 2
-    return block[_KEY_START:end]
+    return block[_KEY_START:end].strip()
+
+
+def key_of(block: bytes) -> bytes | None:
+    """Return the key of a record, None if it has none."""
+    key = key_of_usual(block)
+    return decode_block(block, b"").key if key is None else key
 
 
 def parse_headers(block: bytes) -> dict[str, str]:

@@ -214,7 +214,7 @@ class Member:
 
     def may_begin(self) -> bool:
         """Whether work on our partitions may be begun: they are ours as far as we know."""
-        return not self._fenced and not self._heartbeat.lapsed
+        return not self.lapsed
 
     def holds_lease(self) -> bool:
         """Whether nobody else can have been given our partitions yet."""

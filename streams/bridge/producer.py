@@ -93,23 +93,24 @@ class Destination:
         self.subjects = [subject(info.prefix, info.topic, number) for number in numbers]
         self.headers = info.headers(tombstone=False)
         self.tombstone_headers = info.headers(tombstone=True)
-        self._kept: dict[RecordMetadata, asyncio.Future[RecordMetadata]] = {}
+        self._done: dict[RecordMetadata, asyncio.Future[RecordMetadata]] = {}
 
-    def kept(self, metadata: RecordMetadata) -> "asyncio.Future[RecordMetadata]":
-        """Return the future of a record that nobody can wait for: it is done, and always the same.
+    def done(self, metadata: RecordMetadata) -> "asyncio.Future[RecordMetadata]":
+        """Return the future of a record that nobody can wait for: it is done.
 
-        The sender's own time makes a difference, so there may be many.
+        All of a partition without times of their own share one: of a thousand that wait for a
+        transaction each would be one more thing to look through for the garbage collector.
         """
-        future = self._kept.get(metadata)
+        future = self._done.get(metadata)
         if future is None:
             future = asyncio.get_running_loop().create_future()
             future.set_result(metadata)
             if metadata.timestamp is None:
-                self._kept[metadata] = future
+                self._done[metadata] = future
         return future
 
 
-class _Sent(Sending):
+class _Record(Sending):
     """A record that Faust has sent: told of when it is stored are its sender and the sensors."""
 
     __slots__ = ("place", "producer", "state", "timestamp")
@@ -123,8 +124,7 @@ class _Sent(Sending):
         producer: "Producer",
         state: Any,
     ) -> None:
-        self.subject = subject
-        self.kind = destination.kind
+        super().__init__(subject, destination.kind)
         self.place = place
         self.timestamp = timestamp
         self.producer = producer
@@ -338,11 +338,11 @@ class Producer(base.Producer):
             state = self.app.sensors.on_send_initiated(
                 self, info.topic, watched, len(key) if key else 0, len(payload)
             )
-        sent = _Sent(where, destination, destination.places[partition], timestamp, self, state)
+        record = _Record(where, destination, destination.places[partition], timestamp, self, state)
         if self._kept(source):
-            output = Output(where, payload, block, message_id, info.compacted, sent.stored)
+            output = Output(where, payload, block, message_id, info.compacted, record.stored)
             return self._keep(cast("Source", source), output, destination)
-        return destination.publisher.send(sent, payload, block)
+        return destination.publisher.send(record, payload, block)
 
     def _kept(self, source: Source | None) -> bool:
         """Say whether what an event sends is kept until it is finished."""
@@ -355,7 +355,7 @@ class Producer(base.Producer):
         if destination.changelog:  # the table wants the offset, and waits for nothing
             output.future = asyncio.Future(loop=self.loop)
             return output.future
-        return destination.kept(output.result(-1))
+        return destination.done(output.result(-1))
 
     async def send_and_wait(
         self,

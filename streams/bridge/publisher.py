@@ -38,8 +38,10 @@ _TURNS: Final = 3
 """Turns of the event loop that sending waits for more to come, as long as more comes."""
 _FEW: Final = 4
 """Records in flight up to which the next is sent at once."""
-AWAKE_SECONDS: Final = 0.00015
-"""How long the event loop stays awake after a record that was sent alone; see `_stay_awake`."""
+AWAKE_SECONDS: Final = 0.0003
+"""How long the event loop stays awake for the answer to a record that is alone in flight."""
+AWAKE_AFTER_SECONDS: Final = 0.0001
+"""How long it does after that answer: the record, if it comes back to us, follows at once."""
 
 BatchRecord = tuple[str, bytes, bytes]
 """Subject, payload and header block of a record in an atomic batch."""
@@ -66,12 +68,12 @@ PLAIN: Final = Kind()
 class Sending:
     """A record on its way: the bytes to send again, and who waits for what becomes of it."""
 
-    __slots__ = ("command", "first_sent", "future", "kind", "sent", "subject")
+    __slots__ = ("command", "first_sent_at", "future", "kind", "sent_at", "subject")
 
     command: bytes
     future: "asyncio.Future[Any]"
-    first_sent: float
-    sent: float
+    first_sent_at: float
+    sent_at: float
 
     def __init__(self, subject: str, kind: Kind = PLAIN) -> None:
         self.subject = subject
@@ -146,8 +148,10 @@ class Publisher:
         self._outgoing: list[bytes] = []
         self._awake_until = 0.0
         self._awake = False
+        self._alone = 0
+        """The last record that was alone in flight when it was sent."""
         self._near = True
-        """Whether the last answer to a record that was sent alone came within `AWAKE_SECONDS`."""
+        """Whether the last answer to such a record came within `AWAKE_SECONDS`."""
         self._changed: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -206,7 +210,7 @@ class Publisher:
             block,
             payload,
         )
-        record.sent = record.first_sent = monotonic()
+        record.sent_at = record.first_sent_at = monotonic()
         future = record.future = asyncio.Future(loop=self._loop)
         self._in_flight[token] = record
         self._bytes += len(command)
@@ -335,8 +339,10 @@ class Publisher:
             and self._same_connection()
         ):
             write(self.client, command)  # nothing to be gained by waiting for more
-            if self._near:
-                self._stay_awake()
+            if len(self._in_flight) == 1:
+                self._alone = self._token
+                if self._near:
+                    self._stay_awake()
             return
         if not self._outgoing:
             self._loop.call_soon(self._write_out, _TURNS, 1)
@@ -353,6 +359,11 @@ class Publisher:
         if not self._awake:
             self._awake = True
             self._loop.call_soon(self._turn)
+
+    def _answered_alone(self, record: Sending) -> None:
+        now = monotonic()
+        self._near = now - record.sent_at < AWAKE_SECONDS
+        self._awake_until = min(self._awake_until, now + AWAKE_AFTER_SECONDS)
 
     def _turn(self) -> None:
         if monotonic() < self._awake_until:
@@ -418,8 +429,8 @@ class Publisher:
 
     def _finish(self, token: int, record: Sending, sequence: int) -> None:
         del self._in_flight[token]
-        if not self._in_flight:
-            self._near = monotonic() - record.sent < AWAKE_SECONDS
+        if token == self._alone:
+            self._answered_alone(record)
         result = record.stored(sequence)
         self._bytes -= len(record.command)
         if not record.future.done():
@@ -455,13 +466,16 @@ class Publisher:
             self.send_again()
         elif unsent(self.client) < BYTES // 4:  # else the server reads nothing now
             for token, record in self._in_flight.items():
-                if record.sent <= now - ACK_SECONDS and _topic(record.subject) not in self._holds:
+                if (
+                    record.sent_at <= now - ACK_SECONDS
+                    and _topic(record.subject) not in self._holds
+                ):
                     self._send_again(token, record, now)
             self._probe(now)
         self._complain(now)
 
     def _send_again(self, token: int, record: Sending, now: float) -> None:
-        record.sent = now
+        record.sent_at = now
         if self._latest(token, record):
             self._write(record.command)
 
@@ -499,7 +513,7 @@ class Publisher:
                 continue
             hold.probe = first[topic]
             record = self._in_flight[hold.probe]
-            if hold.refused or record.sent <= now - ACK_SECONDS:
+            if hold.refused or record.sent_at <= now - ACK_SECONDS:
                 hold.refused = False
                 self._send_again(hold.probe, record, now)
 
@@ -542,7 +556,7 @@ class Publisher:
                     "%s: no record taken for %.0f s: %s", topic, now - hold.since, hold.reason
                 )
         for record in itertools.islice(self._in_flight.values(), 1):
-            waited = now - max(record.first_sent, self._connected)
+            waited = now - max(record.first_sent_at, self._connected)
             if waited > 2 * ACK_SECONDS and now - self._said > SAY_SECONDS and not self._holds:
                 self._said = now
                 logger.warning(

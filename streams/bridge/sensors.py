@@ -54,14 +54,14 @@ class Sensors(SensorDelegate):
     """Faust's delegate, which passes what it is told straight on to our monitor, if it is alone.
 
     What a sensor gives back at a beginning it gets again at the end, also when others came or
-    went meanwhile; one that has missed the beginning of an event is told of its end with None, as
-    in Faust, and of nothing that it has not seen sent.
+    went meanwhile. One that has missed the beginning of an event is told of its end with None, as
+    in Faust, and one that has missed the sending of a record is not told how it ended.
     """
 
     _alone: Monitor | None = None
     """Our monitor, where nobody else listens: then what it gives back is passed as it is."""
     _monitor: Monitor | None = None
-    """The one that was alone last: to it belongs what is no dictionary."""
+    """The only one that ever was alone: a state that is no dictionary is what it has given back."""
 
     def add(self, sensor: SensorT) -> None:
         """Add a sensor."""
@@ -75,8 +75,10 @@ class Sensors(SensorDelegate):
 
     def _count(self) -> None:
         only = next(iter(self._sensors)) if len(self._sensors) == 1 else None
-        self._alone = only if type(only) is Monitor else None
-        self._monitor = self._alone or self._monitor
+        if type(only) is Monitor and self._monitor in (None, only):
+            self._alone = self._monitor = only
+        else:
+            self._alone = None
 
     def _states(self, state: Any) -> dict[SensorT, Any]:
         if type(state) is dict:
@@ -133,9 +135,11 @@ class Sensors(SensorDelegate):
             self._alone.on_send_completed(producer, state, metadata)
             return
         for sensor, its_state in self._states(state).items():
-            sensor.on_send_completed(producer, its_state, metadata)
+            if sensor in self._sensors:
+                sensor.on_send_completed(producer, its_state, metadata)
 
     def on_send_error(self, producer: ProducerT, exc: BaseException, state: Any) -> None:
         """Tell that a record could not be sent."""
         for sensor, its_state in self._states(state).items():
-            sensor.on_send_error(producer, exc, its_state)
+            if sensor in self._sensors:
+                sensor.on_send_error(producer, exc, its_state)

@@ -8,7 +8,7 @@ from typing import Final
 from pydantic import BaseModel, ValidationError
 
 from streams.bridge import direct
-from streams.bridge.layout import decode_block, every_partition, partition_for, subject
+from streams.bridge.layout import every_partition, key_of, partition_for, subject
 from streams.bridge.reader import Delivered, heads
 from streams.bridge.topics import TopicInfo, lookup
 from streams.inspection.broker import Client
@@ -47,7 +47,7 @@ async def recent(client: Client, prefix: str, most: int = 30) -> list[Recent]:
                 return []
             newest: dict[str, float] = {}
             for record in await _newest(client, mailbox):
-                key = decode_block(record.header, b"").key
+                key = key_of(record.header)
                 if key is not None:
                     newest[key.decode("utf-8", "replace")] = record.time
             chosen = sorted(newest, key=lambda session: newest[session], reverse=True)[:most]

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from streams.bridge import direct
 from streams.bridge.direct import Found
-from streams.bridge.layout import decode_block, every_partition, partition_for
+from streams.bridge.layout import every_partition, key_of, partition_for
 from streams.bridge.reader import Delivered, heads
 from streams.bridge.topics import TopicInfo
 from streams.errors import MeshError, Undecodable
@@ -287,7 +287,7 @@ def _placed(found: list[Found]) -> list[_Placed]:
 
 
 def _key(record: Delivered) -> bytes | None:
-    return decode_block(record.header, b"").key
+    return key_of(record.header)
 
 
 def _record(found: Found) -> Message | BadLine:

@@ -19,6 +19,7 @@ from streams.bridge.layout import (
     encode_headers,
     escape,
     header_block,
+    key_of,
     key_of_usual,
     key_token,
     murmur2,
@@ -171,6 +172,21 @@ def test_the_usual_headers_are_a_key_and_what_is_jetstreams(
     assert key_of_usual(block) == (key if usual else None)
     content = decode_block(block, value or b"")
     assert content[:4] == (key, value, headers, timestamp)
+
+
+pieces = st.sampled_from(
+    [
+        *(b"NATS/1.0\r\n", b"Bridge-Key: ", b"Bridge-Key:", b"Nats-Msg-Id: a", b"Nats-", b"X: y"),
+        *(b"\r\n", b"\r", b"\n", b" ", b"k", b": ", b"\xff", b"Bridge-Null: 1"),
+    ]
+)
+
+
+@given(st.lists(pieces, max_size=12).map(b"".join), st.booleans())
+def test_keys_are_found_in_whatever_strangers_send(rest: bytes, begun: bool) -> None:
+    block = b"NATS/1.0\r\nBridge-Key: " * begun + rest
+    assert key_of_usual(block) in (None, decode_block(block, b"").key)
+    assert key_of(block) == decode_block(block, b"").key
 
 
 def test_plain_headers_stay_readable_and_the_message_id_is_the_servers() -> None:

@@ -8,6 +8,7 @@ import pytest
 from nats.aio.client import Client
 
 from mocks.servers import NatsServer
+from streams.bridge import publisher as module
 from streams.bridge.connection import connect, parse_url
 from streams.bridge.errors import AccessDenied, BridgeError, Fenced, SendFailed, TopicGone
 from streams.bridge.layout import subject
@@ -232,35 +233,64 @@ async def test_a_missing_right_is_named(own_server: NatsServer, prefix: str) -> 
     await client.close()
 
 
-async def test_it_stays_awake_for_answers_that_come_at_once(
+@pytest.fixture
+async def counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+) -> AsyncIterator[tuple[NatsServer, Publisher, list[None]]]:
+    """A publisher whose turns of staying awake are counted, with a server and topic of its own."""
+    monkeypatch.setattr(module, "AWAKE_SECONDS", 0.05)  # on a slow machine too, answers are faster
+    turns: list[None] = []
     with NatsServer(tmp_path) as server:
         client = await connect(parse_url(server.url), name="test")
         publisher = Publisher(client)
         await publisher.start()
         await declare(client.jetstream(), TopicSpec("t", 1, prefix="awake"))
-        turns = 0
         turn = publisher._turn
 
-        def counted() -> None:
-            nonlocal turns
-            turns += 1
+        def counting() -> None:
+            turns.append(None)
             turn()
 
-        monkeypatch.setattr(publisher, "_turn", counted)
-        where = subject("awake", "t", 0)
-        await publisher.publish(where, b"", {})
-        assert turns
-        server.pause()
-        future = publisher.publish(where, b"", {})
-        await asyncio.sleep(0.2)
-        while_it_waited = turns
-        await asyncio.sleep(0.2)
-        server.resume()
-        await future
-        assert turns == while_it_waited  # it had long gone to sleep
-        await publisher.publish(where, b"", {})
-        assert turns == while_it_waited  # the answer before had taken long
+        monkeypatch.setattr(publisher, "_turn", counting)
+        yield server, publisher, turns
         await publisher.stop()
         await client.close()
+
+
+WHERE = subject("awake", "t", 0)
+
+
+async def test_it_stays_awake_for_answers_that_come_at_once(
+    counted: tuple[NatsServer, Publisher, list[None]],
+) -> None:
+    server, publisher, turns = counted
+    await publisher.publish(WHERE, b"", {})
+    assert turns
+    server.pause()
+    future = publisher.publish(WHERE, b"", {})
+    await asyncio.sleep(0.5)
+    while_it_waited = len(turns)
+    await asyncio.sleep(0.2)
+    server.resume()
+    await future
+    assert len(turns) == while_it_waited  # it had long gone to sleep
+    await publisher.publish(WHERE, b"", {})
+    assert len(turns) == while_it_waited  # the answer before had taken long
+    while not publisher._near:  # until one has not
+        await publisher.publish(WHERE, b"", {})
+    await publisher.publish(WHERE, b"", {})
+    assert len(turns) > while_it_waited
+
+
+async def test_it_sleeps_while_more_than_one_record_is_under_way(
+    counted: tuple[NatsServer, Publisher, list[None]],
+) -> None:
+    _, publisher, turns = counted
+    held = publisher.publish("awake.nowhere.0", b"", {})
+    await until(lambda: publisher._holds)
+    await asyncio.sleep(0.2)
+    turns.clear()
+    for _ in range(20):
+        await publisher.publish(WHERE, b"", {})
+    assert not turns
+    assert not held.done()

@@ -142,6 +142,20 @@ def test_what_could_not_be_encoded_is_no_circle_the_next_time(app: faust.App) ->
         dumps[1](value)
 
 
+def test_who_encodes_while_being_encoded_disturbs_nobody(app: faust.App) -> None:
+    dumps = dumpers(app, app.topic("t", value_serializer="json").schema)
+    assert dumps is not None
+    dump = dumps[1]
+
+    class Odd:
+        def __json__(self) -> Any:
+            with pytest.raises(TypeError):
+                dump({"a": object()})
+            return (dump({"b": 1}) or b"").decode()
+
+    assert dump({"x": [Odd()]}) == b'{"x":["{\\"b\\":1}"]}'
+
+
 @pytest.mark.parametrize("text", [b" [1] ", b"[1]\n", b"[1] [2]", b"", b"[1", b"{'a': 1}", b"NaN"])
 def test_what_surrounds_or_breaks_json_is_as_in_faust(app: faust.App, text: bytes) -> None:
     topic: Any = app.topic("t", value_serializer="json")
