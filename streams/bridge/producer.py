@@ -93,21 +93,6 @@ class Destination:
         self.subjects = [subject(info.prefix, info.topic, number) for number in numbers]
         self.headers = info.headers(tombstone=False)
         self.tombstone_headers = info.headers(tombstone=True)
-        self._done: dict[RecordMetadata, asyncio.Future[RecordMetadata]] = {}
-
-    def done(self, metadata: RecordMetadata) -> "asyncio.Future[RecordMetadata]":
-        """Return the future of a record that nobody can wait for: it is done.
-
-        All of a partition without times of their own share one: of a thousand that wait for a
-        transaction each would be one more thing to look through for the garbage collector.
-        """
-        future = self._done.get(metadata)
-        if future is None:
-            future = asyncio.get_running_loop().create_future()
-            future.set_result(metadata)
-            if metadata.timestamp is None:
-                self._done[metadata] = future
-        return future
 
 
 class _Record(Sending):
@@ -355,7 +340,9 @@ class Producer(base.Producer):
         if destination.changelog:  # the table wants the offset, and waits for nothing
             output.future = asyncio.Future(loop=self.loop)
             return output.future
-        return destination.done(output.result(-1))
+        future: asyncio.Future[RecordMetadata] = asyncio.Future(loop=self.loop)
+        future.set_result(output.result(-1))
+        return future
 
     async def send_and_wait(
         self,
