@@ -110,6 +110,11 @@ class Stream(faust.Stream[T]):
         return iterator
 
     async def _stride(self, compiled: type[Any], wanted: int) -> AsyncGenerator[Any, None]:
+        """Iterate.
+
+        What Faust's iterator does with an event that waits is written out: in methods of their
+        own, its few steps would take a tenth longer.
+        """
         skipped = self._skipped_value
         self._finalized = True
         started_here = await self.maybe_start()
