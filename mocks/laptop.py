@@ -166,7 +166,10 @@ def check_ports(ports: Iterable[tuple[str, int]]) -> None:
 
 
 def wait_until_ready(parts: list[Part], say: Say) -> None:
-    """Wait for every part, saying which are still missing; ServerError if one ends instead."""
+    """Wait for every part, saying which are still missing; ServerError if one ends instead.
+
+    One that was killed, by somebody or for want of memory, is started again, as later on.
+    """
     waiting = list(parts)
     deadline = time.monotonic() + READY_SECONDS
     said = time.monotonic()
@@ -175,6 +178,9 @@ def wait_until_ready(parts: list[Part], say: Say) -> None:
             if part.ready():
                 say(f"  {part.name} is up")
                 waiting.remove(part)
+            elif part.killed and time.monotonic() < deadline:
+                say(f"  {part.name} was killed, starting it again; see {part.log}")
+                part.launch()
             elif not part.running or time.monotonic() > deadline:
                 part.wait_ready(0)
         if waiting and time.monotonic() - said > 2:

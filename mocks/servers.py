@@ -107,6 +107,11 @@ class Server:
         """Say whether the process is there."""
         return self.process is not None and self.process.poll() is None
 
+    @property
+    def killed(self) -> bool:
+        """Say whether a signal has ended the process, and no error of its own."""
+        return self.process is not None and (self.process.poll() or 0) < 0
+
     def wait_ready(self, seconds: float = READY_SECONDS) -> None:
         """Return once the server answers; ServerError with its last words if it ends or is late."""
         deadline = time.monotonic() + seconds
