@@ -187,7 +187,7 @@ class Consumer(faust_consumer.Consumer):
         )
         self.offsets = Offsets(self.link.offsets_bucket(), conf.id, member.id, self.link.identity)
         self._member = member
-        guard_streams(self.app, member.may_begin)
+        guard_streams(self.app, lambda: not member.lapsed)
         await member.start()
 
     def _lease_changed(self) -> None:
@@ -559,11 +559,8 @@ class Consumer(faust_consumer.Consumer):
 
     def handed_on(self, message: Input) -> None:
         """Take note that a record is with its streams; what none wanted counts as done."""
-        if (
-            not message.refcount
-            and not message.acked
-            and self._topics.acks_enabled_for(message.topic)
-        ):
+        unwanted = not message.refcount and not message.acked
+        if unwanted and self._topics.acks_enabled_for(message.topic):
             self._acked[message.tp].append(message.offset)
             self._acked_index[message.tp].add(message.offset)
         if self._commit_every is not None and self._n_acked >= self._commit_every:

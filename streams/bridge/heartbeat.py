@@ -92,7 +92,7 @@ class Heartbeat:
     @property
     def lapsed(self) -> bool:
         """Whether the lease was, or may have been, lost since it was last known to be ours."""
-        if not self._lapsed and time.clock_gettime(_CLOCK) > self._lapses:
+        if not self._lapsed and _now() > self._lapses:
             self._lapsed = True
         return self._lapsed
 

@@ -212,10 +212,6 @@ class Member:
         """Whether others may have been given our partitions; we are about to give them up."""
         return self._fenced or self._heartbeat.lapsed
 
-    def may_begin(self) -> bool:
-        """Whether work on our partitions may be begun: they are ours as far as we know."""
-        return not self.lapsed
-
     def holds_lease(self) -> bool:
         """Whether nobody else can have been given our partitions yet."""
         return self._heartbeat.held

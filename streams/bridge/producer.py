@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from faust.agents import current_agent
@@ -210,28 +210,30 @@ class Producer(base.Producer):
         headers: HeadersArg | None,
         *,
         transactional_id: str | None = None,
-    ) -> Awaitable[RecordMetadata]:
+        message: PendingMessage | None = None,
+    ) -> "asyncio.Future[RecordMetadata]":
         """Send a record; the result gives its place once JetStream has stored it.
+
+        Faust's sensors are told what becomes of `message`, if it is given.
 
         In a transaction it is stored when the event is finished, so nobody can wait for it
         there: the result is then there at once, with -1 as the offset that is not known yet.
 
         Raises SendFailed for what can never be sent, UnknownTopic.
         """
-        return await self._send(topic, key, value, partition, timestamp, headers)
-
-    async def send_watched(
-        self,
-        topic: str,
-        key: bytes | None,
-        value: bytes | None,
-        partition: int | None,
-        timestamp: float | None,
-        headers: HeadersArg | None,
-        message: PendingMessage,
-    ) -> "asyncio.Future[RecordMetadata]":
-        """Send a record for `Topic.send`; Faust's sensors are told what becomes of `message`."""
-        return await self._send(topic, key, value, partition, timestamp, headers, message)
+        # The id must be taken before anything is waited for: order within an event counts.
+        source = _current_source()
+        destination = self._destinations.get(topic)
+        message_id = self._message_id(topic, destination, source)
+        if self.waiting:
+            await self._behind_what_waits()
+        if destination is None:
+            destination = await self._find_destination(topic)
+        if destination.publisher.full and not self._kept(source):
+            await destination.publisher.room()
+        return self._send_now(
+            *(destination, source, message_id, key, value, partition, timestamp, headers, message)
+        )
 
     def send_at_once(
         self,
@@ -243,7 +245,7 @@ class Producer(base.Producer):
         headers: HeadersArg | None,
         message: PendingMessage,
     ) -> "asyncio.Future[RecordMetadata] | None":
-        """Do what `send_watched` does; None, and nothing is done, if that would have to wait."""
+        """Do what `send` does; None, and nothing is done, if that would have to wait."""
         destination = self._destinations.get(topic)
         if destination is None or self.waiting or destination.publisher.full:
             return None
@@ -259,30 +261,6 @@ class Producer(base.Producer):
             timestamp,
             headers,
             message,
-        )
-
-    async def _send(
-        self,
-        topic: str,
-        key: bytes | None,
-        value: bytes | None,
-        partition: int | None,
-        timestamp: float | None,
-        headers: HeadersArg | None,
-        watched: PendingMessage | None = None,
-    ) -> "asyncio.Future[RecordMetadata]":
-        # The id must be taken before anything is waited for: order within an event counts.
-        source = _current_source()
-        destination = self._destinations.get(topic)
-        message_id = self._message_id(topic, destination, source)
-        if self.waiting:
-            await self._behind_what_waits()
-        if destination is None:
-            destination = await self._find_destination(topic)
-        if destination.publisher.full and not self._kept(source):
-            await destination.publisher.room()
-        return self._send_now(
-            *(destination, source, message_id, key, value, partition, timestamp, headers, watched)
         )
 
     def _send_now(

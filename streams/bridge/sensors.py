@@ -11,7 +11,7 @@ from typing import Any
 
 import faust
 from faust.sensors import SensorDelegate
-from faust.types import TP, EventT, Message, StreamT
+from faust.types import TP, EventT, StreamT
 from faust.types.sensors import SensorT
 from faust.types.transports import ProducerT
 from faust.types.tuples import PendingMessage, RecordMetadata
@@ -84,20 +84,6 @@ class Sensors(SensorDelegate):
         if type(state) is dict:
             return state
         return {} if self._monitor is None or state is None else {self._monitor: state}
-
-    def on_message_in(self, tp: TP, offset: int, message: Message) -> None:
-        """Tell that a record comes to its streams."""
-        if self._alone is not None:
-            self._alone.on_message_in(tp, offset, message)
-        else:
-            super().on_message_in(tp, offset, message)
-
-    def on_message_out(self, tp: TP, offset: int, message: Message) -> None:
-        """Tell that all streams are done with a record."""
-        if self._alone is not None:
-            self._alone.on_message_out(tp, offset, message)
-        else:
-            super().on_message_out(tp, offset, message)
 
     def on_stream_event_in(
         self, tp: TP, offset: int, stream: StreamT[Any], event: EventT[Any]

@@ -78,5 +78,5 @@ class Topic(faust.Topic):
         producer = await app.maybe_start_producer()
         return cast(
             Awaitable[RecordMetadata],
-            await producer.send_watched(name, key, value, partition, timestamp, prepared, message),
+            await producer.send(name, key, value, partition, timestamp, prepared, message=message),
         )
