@@ -153,9 +153,12 @@ class Server:
         self.process = None
 
     def pause(self) -> None:
-        """Stop the process without ending it (SIGSTOP)."""
+        """Stop the process without ending it (SIGSTOP); return once it stands still."""
         if self.process is not None:
             self.process.send_signal(signal.SIGSTOP)
+            # Its threads go on for a moment: long enough for an answer to what is sent next.
+            with contextlib.suppress(ChildProcessError):  # it has ended
+                os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """Let a paused process go on (SIGCONT)."""

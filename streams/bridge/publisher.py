@@ -218,6 +218,10 @@ class Publisher:
             self._by_subject[subject].append(token)
         if not self._holds or _topic(subject) not in self._holds:
             self._write(command)
+            if len(self._in_flight) == 1:
+                self._alone = token
+                if self._near:
+                    self._stay_awake()
         return future
 
     async def publish_batch(
@@ -339,10 +343,6 @@ class Publisher:
             and self._same_connection()
         ):
             write(self.client, command)  # nothing to be gained by waiting for more
-            if len(self._in_flight) == 1:
-                self._alone = self._token
-                if self._near:
-                    self._stay_awake()
             return
         if not self._outgoing:
             self._loop.call_soon(self._write_out, _TURNS, 1)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from time import monotonic
 
 import pytest
 from nats.aio.client import Client
@@ -288,8 +289,9 @@ async def test_it_sleeps_while_more_than_one_record_is_under_way(
     _, publisher, turns = counted
     held = publisher.publish("awake.nowhere.0", b"", {})
     await until(lambda: publisher._holds)
-    await asyncio.sleep(0.2)
+    await until(lambda: not publisher._awake)
     turns.clear()
+    publisher._probe(monotonic())  # it is sent again, and nobody stays awake for that
     for _ in range(20):
         await publisher.publish(WHERE, b"", {})
     assert not turns
