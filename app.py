@@ -36,16 +36,17 @@ from agents.shop import Shop
 from mocks import laptop, outside, scenarios
 from mocks.laptop import Say
 from mocks.servers import Server, ServerError, free_port
-from streams import logs, probes, scrape
+from streams import probes
 from streams.errors import MeshError
 from streams.gateway import Gateway
 from streams.mailbox import Mesh
+from streams.observability import logs, scrape
+from streams.observability.tracing import Tracing
 from streams.replay.namespace import new_prefix
 from streams.replay.request import ReplayRequest
 from streams.setting_files import UnreadableSetting
 from streams.settings import Settings
 from streams.topics import TopicDeclaration
-from streams.tracing import Tracing
 from tables.cache import Cache
 from tables.history import HistoryProjection
 from tables.sessions import Sessions

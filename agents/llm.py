@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import aiohttp
 
-from streams import tracing
 from streams.errors import ModelUnavailable
+from streams.observability import tracing
 from streams.payload import Json
 from streams.settings import Settings
 from streams.trace import exchange

@@ -17,8 +17,8 @@ import aiohttp
 from pydantic import Field, ValidationError
 from yarl import URL
 
-from streams import tracing
 from streams.errors import ShopRefused, ShopUnavailable
+from streams.observability import tracing
 from streams.payload import Customer, Json, Order, Parcel, PastIssue, Slot
 from streams.settings import Settings
 from streams.trace import exchange, note

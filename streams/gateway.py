@@ -12,12 +12,12 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from pydantic import BaseModel, Field, ValidationError
 
-from streams import tracing
 from streams.bridge import decode
 from streams.bridge.connection import connect, parse_url
 from streams.bridge.errors import BridgeError
 from streams.errors import GatewayUnavailable
 from streams.message import Message
+from streams.observability import tracing
 from streams.post import put
 from streams.presence import Pulse, progress_subject, pulse_subject
 from streams.replies import replies_of, reply_subject

@@ -12,14 +12,15 @@ from typing import Any, Final
 import faust
 from faust.types import EventT
 
-from streams import tracing
 from streams.bridge.layout import MESSAGE_ID
 from streams.dead_letters import DeadLetters
 from streams.errors import HopLimitExceeded, MeshError, Retryable, UnknownSubject
 from streams.journal import record_id
-from streams.logs import about
 from streams.message import MESSAGE_CODEC, Failure, Hop, Message, Undecoded
-from streams.metrics import Burial, Metrics, Outcome
+from streams.observability import tracing
+from streams.observability.logs import about
+from streams.observability.metrics import Burial, Metrics, Outcome
+from streams.observability.tracing import TRACEPARENT, Tracing
 from streams.payload import SLOTS, Escalation, Payload, Response
 from streams.presence import Presence
 from streams.replay.answers import Answers
@@ -36,7 +37,6 @@ from streams.topics import (
     topics,
 )
 from streams.trace import recording
-from streams.tracing import TRACEPARENT, Tracing
 from streams.version import code_version
 
 log = logging.getLogger(__name__)

@@ -11,9 +11,10 @@ from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import Any, Literal
 
-from streams import clock, tracing
+from streams import clock
 from streams.errors import NotRecorded
 from streams.message import Exchange, Hop
+from streams.observability import tracing
 from streams.payload import Json
 from streams.replay.answers import Answers, failure
 

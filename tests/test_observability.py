@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families as prometheu
 from streams.bridge.connection import connect, parse_url
 from streams.bridge.layout import subject
 from streams.message import Exchange, Hop, Message
-from streams.metrics import Metrics
+from streams.observability.metrics import Metrics
 from streams.payload import Payload
 from streams.slip import SENTIMENT_ANALYZER
 from tests.collector import Collector, Span, collector

@@ -3,8 +3,8 @@
 from aiohttp import web
 
 from streams.gateway import Gateway
+from streams.observability.tracing import Tracing
 from streams.settings import Settings
-from streams.tracing import Tracing
 from web import (
     browse,
     chat,

@@ -6,24 +6,12 @@ from typing import Annotated, Final
 from aiohttp import web
 from pydantic import AwareDatetime, Field
 
-from streams.draft import BadDraft, is_answered
 from streams.masking import mask, mask_text
+from streams.operators.draft import BadDraft, is_answered
+from streams.operators.fates import as_json, fates
+from streams.operators.letters import Letter, NoLetter, Wanted, find, read
+from streams.operators.redrive import AlreadyRedriven, Change, edited, plan, redrive, set_aside
 from streams.payload import Json
-from streams.redrive import (
-    AlreadyRedriven,
-    Change,
-    Letter,
-    NoLetter,
-    Wanted,
-    as_json,
-    edited,
-    fates,
-    find,
-    plan,
-    read,
-    redrive,
-    set_aside,
-)
 from web.drafts import MOST_TEXT, ROUTING, refused
 from web.errors import ApiError
 from web.inputs import Input

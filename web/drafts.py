@@ -3,7 +3,7 @@
 from typing import Final
 
 from streams import slip
-from streams.draft import BadDraft
+from streams.operators.draft import BadDraft
 from streams.payload import Json
 from streams.topics import MAILBOXES
 from web.errors import ApiError

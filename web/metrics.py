@@ -12,7 +12,7 @@ from aiohttp.typedefs import Handler, Middleware
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.aiohttp import make_aiohttp_handler
 
-from streams.metrics import BUCKETS, PATH, Children, may_scrape, new_registry
+from streams.observability.metrics import BUCKETS, PATH, Children, may_scrape, new_registry
 from web.errors import ApiError
 from web.events import OPEN
 from web.operator import operator

@@ -18,7 +18,7 @@ from aiohttp import web
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
-from streams.audit import Entry, append
+from streams.operators.audit import Entry, append
 from streams.settings import Settings
 from web.address import client_address
 from web.errors import ApiError

@@ -4,12 +4,12 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
-from streams.audit import Entry, append
-from streams.draft import BadDraft, is_answered
 from streams.masking import mask
 from streams.message import Message
+from streams.operators.audit import Entry, append
+from streams.operators.draft import BadDraft, is_answered
+from streams.operators.publish import NoRecord, blank, copied, publish, reply_to, sealed
 from streams.payload import Json
-from streams.publish import NoRecord, blank, copied, publish, reply_to, sealed
 from web.drafts import MOST_TEXT, ROUTING, refused
 from web.errors import ApiError
 from web.inputs import Input, read

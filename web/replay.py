@@ -9,10 +9,10 @@ from typing import Any, Final
 from aiohttp import web
 from pydantic import Field, ValidationError
 
-from streams.audit import Entry, append
 from streams.errors import GatewayUnavailable
 from streams.masking import mask
 from streams.message import Hop, Message
+from streams.operators.audit import Entry, append
 from streams.payload import SLOTS, IntentName, Json
 from streams.replay.comparison import ASPECTS, VERDICTS, Aspect, Verdict, compare_hops
 from streams.replay.request import ACTORS, JOURNAL, WORKERS_MOST, ReplayRequest, WhatIf

@@ -13,13 +13,13 @@ from weakref import WeakSet
 from aiohttp import web
 
 from streams.gateway import Gateway
-from streams.logs import about
 from streams.message import Message
+from streams.observability.logs import about
+from streams.observability.tracing import Tracing, root
 from streams.payload import Payload
 from streams.replay.request import ReplayRequest
 from streams.reply import Reply
 from streams.settings import Settings
-from streams.tracing import Tracing, root
 from web.errors import ApiError
 from web.limits import RateLimit
 from web.session import Holder, Sessions, UnknownSession

@@ -13,8 +13,8 @@ from aiohttp import web
 
 from agents.shop import Shop
 from mocks.outside import create_apps
+from streams.observability.tracing import Tracing
 from streams.settings import Settings
-from streams.tracing import Tracing
 from tests.collector import Collector, collector
 
 NOW = datetime(2025, 6, 18, 12, 0, tzinfo=UTC)

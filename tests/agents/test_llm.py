@@ -14,9 +14,9 @@ from aiohttp import web
 from agents.llm import Model, uses_mock
 from streams.errors import ModelUnavailable
 from streams.message import Hop
+from streams.observability.tracing import Tracing
 from streams.settings import Settings
 from streams.trace import recording
-from streams.tracing import Tracing
 from tests.collector import Collector
 
 SECRET = "sk-very-secret-4711"

@@ -23,10 +23,10 @@ from mocks.cast import ANGRY, CAST, CONFUSED, POLITE, RETURNER, VIP
 from mocks.servers import free_port
 from streams.errors import ShopRefused, ShopUnavailable
 from streams.message import Hop
+from streams.observability.tracing import Tracing
 from streams.payload import Customer, Json, Order, Parcel
 from streams.settings import Settings
 from streams.trace import recording
-from streams.tracing import Tracing
 from tests.agents.conftest import NOW, ShopFront, Trouble
 from tests.collector import Collector
 

@@ -12,11 +12,11 @@ import faust
 from streams import slip
 from streams.mailbox import Mesh, Work
 from streams.message import Message
+from streams.observability.tracing import Tracing
 from streams.payload import Payload, Response
 from streams.settings import Settings
 from streams.slip import RouteSlip
 from streams.topics import DEAD_LETTERS, JOURNAL
-from streams.tracing import Tracing
 from tests.faust_apps import records, running
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

@@ -10,12 +10,12 @@ from typing import Any
 
 from aiohttp import ClientSession
 
-from streams.audit import Entry, entries
 from streams.gateway import Gateway
 from streams.message import Message
-from streams.redrive import Wanted, find
+from streams.operators.audit import Entry, entries
+from streams.operators.letters import Wanted, find
 from streams.settings import Settings
-from tests.streams.letters import bury, turn
+from tests.streams.operators.letters import bury, turn
 from tests.streams.small_mesh import TO_THE_BREAKABLE, BreakableMesh, connected, settings_apart
 from tests.web.operators import bearer
 from tests.web.served import served

@@ -9,9 +9,9 @@ from typing import Any
 import aiohttp
 from playwright.async_api import Browser, Page
 
-from streams.audit import Entry, entries
 from streams.gateway import Gateway
 from streams.message import Message
+from streams.operators.audit import Entry, entries
 from streams.replay.comparison import compare
 from streams.replay.lines import BadLine
 from streams.replay.request import ReplayRequest

@@ -9,11 +9,11 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from mocks.servers import free_port
-from streams.audit import entries
 from streams.bridge.layout import encode_headers, subject
 from streams.gateway import Gateway
 from streams.inspection import tail as tailing
 from streams.inspection.tail import AT_ONCE
+from streams.operators.audit import entries
 from streams.settings import Settings
 from tests.browser import needs_browser
 from tests.web.conftest import Clients, Web

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from streams.audit import entries
+from streams.operators.audit import entries
 from streams.post import put
 from streams.slip import CONVERSATION
 from tests.browser import chromium, needs_browser

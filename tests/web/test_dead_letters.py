@@ -9,7 +9,7 @@ from aiohttp import ClientSession
 
 from streams import slip
 from streams.slip import RouteSlip
-from tests.streams.letters import turn
+from tests.streams.operators.letters import turn
 from tests.web.operators import NAME, bearer
 from tests.web.place import EMAIL, Place, running_place
 

@@ -10,7 +10,7 @@ from playwright.async_api import Browser, Page, expect
 from streams import slip
 from streams.slip import HOP_LIMIT, RouteSlip
 from tests.browser import chromium, needs_browser
-from tests.streams.letters import turn
+from tests.streams.operators.letters import turn
 from tests.web.operators import NAME, signed_in
 from tests.web.place import EMAIL, Place, running_place
 

@@ -14,7 +14,7 @@ from streams.message import Message
 from streams.topics import JOURNAL
 from tests.browser import chromium, needs_browser
 from tests.faust_apps import records
-from tests.streams.letters import turn
+from tests.streams.operators.letters import turn
 from tests.web.operators import NAME, signed_in
 from tests.web.place import EMAIL, Place, running_place
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from streams.gateway import Gateway
+from streams.observability.tracing import TRACEPARENT, Tracing
 from streams.settings import Settings
 from streams.slip import CONVERSATION
-from streams.tracing import TRACEPARENT, Tracing
 from tests.collector import Collector, Span, collector
 from tests.faust_apps import records
 from tests.web.conftest import Clients, Web

@@ -4,8 +4,8 @@ from datetime import datetime
 
 import click
 
-from streams.audit import Entry, entries
 from streams.inspection.broker import Client
+from streams.operators.audit import Entry, entries
 from streams.settings import Settings
 from web.terminal.moment import MOMENT
 from web.terminal.session import emit, with_broker

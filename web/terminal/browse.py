@@ -8,12 +8,12 @@ from typing import Any, Final
 
 import click
 
-from streams.audit import Entry, append
 from streams.inspection.broker import Client
 from streams.inspection.expression import BadExpression, Expression
 from streams.inspection.record import RecordView
 from streams.inspection.scan import End, Filter, Progress, Query, find_topic, scan
 from streams.inspection.tail import tail as follow
+from streams.operators.audit import Entry, append
 from streams.settings import Settings
 from web.terminal.moment import MOMENT
 from web.terminal.session import emit, operator_name, say, with_broker

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import click
 
-from streams.audit import Entry, append
 from streams.inspection.assembly import conversation as assembled
 from streams.inspection.broker import Client
 from streams.inspection.conversation import CUSTOMER, Conversation, Step, Turn
@@ -17,6 +16,7 @@ from streams.inspection.sequence import mermaid, milliseconds, remark, slots
 from streams.inspection.trail import MOST, Trail
 from streams.masking import mask
 from streams.message import ID_PATTERN
+from streams.operators.audit import Entry, append
 from streams.settings import Settings
 from tables.history import journal_offsets
 from web.terminal.session import emit, operator_name, say, with_broker

@@ -7,27 +7,14 @@ from typing import Any, TextIO
 
 import click
 
-from streams.audit import Entry, append
-from streams.draft import BadDraft, mailbox
 from streams.inspection.broker import Client
 from streams.masking import mask, mask_text
+from streams.operators.audit import Entry, append
+from streams.operators.draft import BadDraft, mailbox
+from streams.operators.fates import Fate, as_json, fates
+from streams.operators.letters import Letter, NoLetter, Wanted, find, read
+from streams.operators.redrive import AlreadyRedriven, Change, edited, plan, redrive, set_aside
 from streams.payload import Json
-from streams.redrive import (
-    AlreadyRedriven,
-    Change,
-    Fate,
-    Letter,
-    NoLetter,
-    Wanted,
-    as_json,
-    edited,
-    fates,
-    find,
-    plan,
-    read,
-    redrive,
-    set_aside,
-)
 from streams.settings import Settings
 from web.terminal.moment import MOMENT
 from web.terminal.session import emit, operator_name, say, with_broker

@@ -8,12 +8,12 @@ from typing import Final, NoReturn, TextIO
 
 import click
 
-from streams.audit import Entry, append
-from streams.draft import BadDraft, mailbox
 from streams.inspection.broker import Client
 from streams.masking import mask, mask_text
+from streams.operators.audit import Entry, append
+from streams.operators.draft import BadDraft, mailbox
+from streams.operators.publish import Published, blank, copied, publish, reply_to, sealed
 from streams.payload import Json
-from streams.publish import Published, blank, copied, publish, reply_to, sealed
 from streams.reply import Reply
 from streams.settings import Settings
 from web.terminal.session import emit, operator_name, say, with_broker

@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import click
 
-from streams.audit import Entry, append
 from streams.inspection.broker import Client
 from streams.masking import mask_text
 from streams.message import Message
+from streams.operators.audit import Entry, append
 from streams.payload import Json
 from streams.replay.anonymous import Anonymous
 from streams.replay.intake import Taken, take_in

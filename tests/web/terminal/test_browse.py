@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from nats.aio.client import Client
 
-from streams.audit import entries
 from streams.bridge.layout import encode_headers, subject
+from streams.operators.audit import entries
 from streams.settings import Settings
 from streams.topics import declare_topics
 from tests.web.terminal.conftest import Prepare, Run

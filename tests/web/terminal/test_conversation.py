@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from streams.audit import entries
 from streams.bridge.connection import connect, parse_url
+from streams.operators.audit import entries
 from streams.settings import Settings
 from streams.topics import JOURNAL
 from tests.faust_apps import records

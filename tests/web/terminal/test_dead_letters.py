@@ -6,11 +6,11 @@ import pytest
 from nats.aio.client import Client
 
 from streams import slip
-from streams.audit import entries
+from streams.operators.audit import entries
 from streams.settings import Settings
 from streams.slip import HOP_LIMIT, RouteSlip
 from streams.topics import declare_topics
-from tests.streams.letters import bury, turn
+from tests.streams.operators.letters import bury, turn
 from tests.web.terminal.conftest import Prepare, Run
 from web.terminal.audit import audit_command
 from web.terminal.dead_letters import deadletters

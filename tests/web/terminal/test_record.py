@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from nats.aio.client import Client
 
-from streams.audit import Entry, entries
 from streams.bridge.layout import MESSAGE_ID
 from streams.journal import record_id
 from streams.message import BY_HAND, Message
+from streams.operators.audit import Entry, entries
 from streams.post import put
 from streams.replay.lines import Lines
 from streams.replay.recording import turns

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 
 from nats.aio.client import Client
 
-from streams.audit import Entry, append
 from streams.bridge.direct import first
 from streams.bridge.layout import every_partition, stream_name
-from streams.draft import BadDraft, Problem, place, read_draft
 from streams.errors import MeshError
 from streams.message import BY_HAND, ByHand, Message, Recovery
+from streams.operators.audit import Entry, append
+from streams.operators.draft import BadDraft, Problem, place, read_draft
 from streams.payload import Json, Payload
 from streams.post import put, reaching
 from streams.replies import replies_of

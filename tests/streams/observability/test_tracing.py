@@ -10,16 +10,17 @@ from nats.aio.client import Client
 from pydantic import ValidationError
 
 from mocks.servers import free_port
-from streams import slip, tracing
+from streams import slip
 from streams.bridge.connection import connect, parse_url
 from streams.errors import ShopUnavailable
 from streams.mailbox import Work
 from streams.message import Message
-from streams.redrive import Change, redrive
+from streams.observability import tracing
+from streams.observability.tracing import TRACEPARENT, Tracing
+from streams.operators.redrive import Change, redrive
 from streams.settings import Settings
 from streams.topics import JOURNAL, declare_topics
 from streams.trace import exchange, note
-from streams.tracing import TRACEPARENT, Tracing
 from tests.collector import Collector, Span, collector
 from tests.streams.actors import ENDING, open_bench, pass_on, turn
 
@@ -255,7 +256,7 @@ def test_without_an_endpoint_no_exporter_is_imported(tmp_path: Path) -> None:
 import asyncio, sys
 import app
 from streams.settings import Settings
-from streams.tracing import Tracing
+from streams.observability.tracing import Tracing
 made = app.create_app(Settings(broker_url="nats://127.0.0.1:1", redis_url="redis://127.0.0.1:1"))
 asyncio.run(Tracing.open(Settings(), "worker"))
 parts = ("opentelemetry.exporter", "opentelemetry.sdk.trace", "google.protobuf")

@@ -7,18 +7,18 @@ import pytest
 from nats.aio.client import Client
 
 from streams import slip
-from streams.audit import entries
-from streams.draft import BadDraft
 from streams.masking import mask
 from streams.message import BY_HAND, ByHand, Hop, Message, Recovery
+from streams.operators.audit import entries
+from streams.operators.draft import BadDraft
+from streams.operators.publish import NoRecord, blank, copied, new_id, publish, reply_to, sealed
 from streams.payload import Response
 from streams.post import put
-from streams.publish import NoRecord, blank, copied, new_id, publish, reply_to, sealed
 from streams.settings import Settings
 from streams.slip import RouteSlip
 from streams.topics import JOURNAL
 from tests.faust_apps import records
-from tests.streams.letters import NOW, bury, turn
+from tests.streams.operators.letters import NOW, bury, turn
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from streams.bridge.consumer import Consumer
 from streams.bridge.internals import table_size
 from streams.mailbox import Mesh
-from streams.metrics import PATH, may_scrape
+from streams.observability.metrics import PATH, may_scrape
 
 
 def setup(mesh: Mesh) -> None:

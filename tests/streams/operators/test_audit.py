@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 from nats.aio.client import Client
 
-from streams.audit import Entry, append, entries
 from streams.bridge.connection import connect, parse_url
 from streams.bridge.direct import BATCH
 from streams.errors import GatewayUnavailable
+from streams.operators.audit import Entry, append, entries
 from streams.post import Overtaken, put
 from streams.settings import Settings
 from streams.topics import AUDIT

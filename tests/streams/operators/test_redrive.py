@@ -10,33 +10,21 @@ import pytest
 from nats.aio.client import Client
 
 from streams import slip
-from streams.audit import entries
-from streams.draft import BadDraft
 from streams.errors import GatewayUnavailable
 from streams.gateway import Gateway
 from streams.message import ByHand, Hop, Message, Recovery
+from streams.operators.audit import entries
+from streams.operators.draft import BadDraft
+from streams.operators.fates import Fate, fates
+from streams.operators.letters import Letter, NoLetter, Wanted, find, read
+from streams.operators.redrive import AlreadyRedriven, Change, edited, plan, redrive, set_aside
 from streams.post import put
-from streams.redrive import (
-    AlreadyRedriven,
-    Change,
-    Fate,
-    Letter,
-    NoLetter,
-    Wanted,
-    edited,
-    fates,
-    find,
-    plan,
-    read,
-    redrive,
-    set_aside,
-)
 from streams.reply import Reply
 from streams.settings import Settings
 from streams.slip import HOP_LIMIT, RouteSlip
 from streams.topics import JOURNAL
 from tests.faust_apps import records
-from tests.streams.letters import NOW, bury, turn
+from tests.streams.operators.letters import NOW, bury, turn
 from tests.streams.small_mesh import TO_THE_BREAKABLE, BreakableMesh, connected
 
 
@@ -197,8 +185,8 @@ async def test_many_letters_come_in_pages(settings: Settings, client: Client) ->
 async def test_a_search_says_how_far_it_looked_and_goes_on_from_there(
     settings: Settings, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streams.redrive.LOOK", 10)
-    monkeypatch.setattr("streams.redrive.WINDOW", 5)
+    monkeypatch.setattr("streams.operators.letters.LOOK", 10)
+    monkeypatch.setattr("streams.operators.letters.WINDOW", 5)
     first = await bury(client, settings, reason="the needle")
     await asyncio.gather(*(bury(client, settings) for n in range(24)))
     looked, before = 0, None
@@ -350,7 +338,7 @@ async def test_a_redrive_that_broke_off_is_seen_and_may_be_done_again(
         raise GatewayUnavailable("the broker is gone")
 
     with monkeypatch.context() as broken:
-        broken.setattr("streams.redrive.put", away)
+        broken.setattr("streams.operators.redrive.put", away)
         with pytest.raises(GatewayUnavailable):
             await redrive(client, settings, "ines", offset, Change(), seen=0)
     one = await read(client, settings, offset)

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from streams.message import Exchange, Hop, Message
-from streams.metrics import Metrics, may_scrape, new_registry
+from streams.observability.metrics import Metrics, may_scrape, new_registry
 from streams.payload import Payload, Response
 from streams.settings import Settings
 

@@ -11,8 +11,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
-from streams import tracing
 from streams.masking import HIDDEN, mask_text
+from streams.observability import tracing
 from streams.settings import Settings
 
 _LOGIN: Final = re.compile(r"(\w://)[^/\s@'\"]+@")

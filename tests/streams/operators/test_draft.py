@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.draft import BadDraft, is_answered, place, read_draft
 from streams.message import Message
+from streams.operators.draft import BadDraft, is_answered, place, read_draft
 from streams.payload import Payload
 from streams.slip import (
     ACT_AND_ANSWER,

@@ -11,8 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from streams import slip
-from streams.logs import about, clean, configuration
 from streams.message import Message
+from streams.observability.logs import about, clean, configuration
 from streams.payload import Payload
 from streams.settings import Settings
 from tests.streams.actors import ENDING, open_bench, turn

@@ -1,0 +1,1 @@
+"""What machines are told about the mesh: metrics, traces of its work, logs."""
