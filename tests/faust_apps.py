@@ -1,9 +1,7 @@
 """Running a Faust app inside a test, and reading what is on a topic."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any
 
 import faust
 from nats.js.errors import NotFoundError
@@ -11,16 +9,7 @@ from nats.js.errors import NotFoundError
 from streams.bridge import Record, decode
 from streams.bridge.connection import connect, parse_url
 from streams.bridge.layout import stream_name
-
-DEADLINE = 30.0
-
-
-async def until(condition: Callable[[], Any], what: str = "the condition") -> None:
-    """Return once `condition()` is true; AssertionError after half a minute."""
-    deadline = asyncio.get_running_loop().time() + DEADLINE
-    while not condition():
-        assert asyncio.get_running_loop().time() < deadline, f"{what} did not come true"
-        await asyncio.sleep(0.01)
+from tests.waiting import until
 
 
 @asynccontextmanager

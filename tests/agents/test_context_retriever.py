@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.context_retriever import focus, foreign, retrieve
@@ -372,7 +372,6 @@ numbers = st.sampled_from(["#W0000001", "w0000002", "0000003", "#W0000042", "1Z"
 kinds = st.sampled_from(["order_id", "tracking_number", "product"])
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(list(IntentName)),
     st.lists(st.tuples(kinds, numbers), max_size=4),

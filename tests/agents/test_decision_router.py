@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any, Literal, get_args
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.decision_router import CLARIFY, GUARDRAIL_ROUNDS, decide, route
@@ -1185,7 +1185,6 @@ payload_slots = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None)
 @given(payload_slots)
 def test_whatever_comes_the_plan_is_safe(slots: Json) -> None:
     payload = Payload(**slots)
@@ -1269,7 +1268,6 @@ def test_a_message_that_comes_back_without_a_verdict_goes_to_the_last_resort() -
 Outcome = Literal["passed", "failed", "none"]
 
 
-@settings(deadline=None)
 @given(payload_slots, st.lists(st.sampled_from(get_args(Outcome)), max_size=40))
 def test_the_router_always_comes_to_an_end(slots: Json, outcomes: list[Outcome]) -> None:
     slip = RouteSlip(steps=(DECISION_ROUTER,))

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.escalation_router import choose, handle, retried, suggest_reply, summarize
@@ -428,7 +428,6 @@ subjects = st.sampled_from([s for s in MAILBOXES if s != ESCALATION_ROUTER])
 error_kinds = st.sampled_from(["KeyError", "ShopUnavailable", "UnknownSubject", "TimeoutError"])
 
 
-@settings(deadline=None)
 @given(slots, st.lists(st.tuples(subjects, error_kinds), max_size=25))
 def test_whatever_fails_however_often_the_turn_is_closed_or_buried(
     filled: Json, failures: list[tuple[str, str]]

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agents import particulars
@@ -284,7 +284,6 @@ items = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None)
 @given(st.text(), st.lists(items, max_size=3), items)
 def test_nothing_here_raises(text: str, things: list[Json], thing: Json) -> None:
     assert all(one in things for one in items_named(text, things))

@@ -1,5 +1,6 @@
 """The manifests agree with Kubernetes, with each other and with the code."""
 
+import inspect
 import re
 import tomllib
 from pathlib import Path
@@ -15,6 +16,7 @@ from k8s import healthcheck
 from mocks import outside
 from streams import probes
 from streams.gateway import Gateway
+from streams.observability import scrape
 from streams.settings import Settings
 from tests.k8s.manifests import K8S, OVERLAYS, ROOT, Container, Manifests, Object, built, secrets
 from web import chat, create_web
@@ -509,7 +511,7 @@ def test_keda_asks_for_a_series_that_workers_have() -> None:
     (lag,) = (one for one in scaled["spec"]["triggers"] if one["type"] == "prometheus")
     asked = re.findall(r"mesh_\w+", lag["metadata"]["query"])
     assert asked == ["mesh_topic_lag_records"]
-    assert asked[0] in (ROOT / "streams" / "scrape.py").read_text()
+    assert asked[0] in inspect.getsource(scrape)
 
 
 def test_a_drained_node_takes_one_of_each_kind_at_most(manifests: Manifests) -> None:

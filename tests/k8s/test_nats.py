@@ -27,9 +27,9 @@ from streams.bridge.layout import subject
 from streams.checkup.roles import Role
 from streams.checkup.roles import rights as needed
 from streams.slip import SENTIMENT_ANALYZER
-from tests.faust_apps import until
 from tests.k8s.manifests import K8S, OVERLAYS, ROOT, built, secrets
 from tests.k8s.topology import ConfiguredNats, Topology, log, running
+from tests.waiting import until
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

@@ -536,9 +536,7 @@ STEPS = st.lists(
 )
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS, balance=st.integers(0, 30_000))
 def test_no_sequence_of_changes_loses_or_makes_money(
     filled: Path, tmp_path: Path, now: datetime, steps: list[tuple[str, Any]], balance: int

@@ -152,13 +152,13 @@ def check_parcel(parcel: Parcel, now: datetime) -> None:
         assert parcel["estimated_delivery"] < now.date().isoformat()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(), day=days)
 def test_every_generated_world_is_consistent(seed: int, day: datetime) -> None:
     check(generate(seed, day, customers=60), day)
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(seed=st.integers(), day=days)
 def test_a_world_of_full_size_has_everything_in_it(seed: int, day: datetime) -> None:
     world = generate(seed, day)
@@ -196,7 +196,7 @@ def test_a_world_of_full_size_has_everything_in_it(seed: int, day: datetime) -> 
 
 
 @given(seed=st.integers())
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 def test_a_world_is_the_same_all_day(seed: int) -> None:
     morning = datetime(2026, 5, 4, 0, 0, 1, tzinfo=UTC)
     evening = datetime(2026, 5, 4, 23, 59, tzinfo=UTC)

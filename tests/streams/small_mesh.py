@@ -16,7 +16,8 @@ from streams.message import Message
 from streams.payload import Response
 from streams.settings import Settings
 from tables.sessions import Sessions
-from tests.faust_apps import running, until
+from tests.faust_apps import running
+from tests.waiting import until
 
 
 def settings_apart(broker_url: str, data_dir: Path, *, partitions: int = 2) -> Settings:

@@ -15,8 +15,9 @@ from streams.replies import reply_subject
 from streams.reply import Progress, Reply
 from streams.settings import Settings
 from streams.topics import JOURNAL
-from tests.faust_apps import records, until
+from tests.faust_apps import records
 from tests.streams.small_mesh import SmallMesh, connected
+from tests.waiting import until
 
 
 def turn(text: str = "hello", session_id: str = "s1", turn_id: str = "") -> Message:

@@ -15,8 +15,8 @@ from streams.settings import Settings
 from streams.slip import HOP_LIMIT
 from streams.trace import exchange, note
 from streams.version import code_version
-from tests.faust_apps import until
 from tests.streams.actors import ENDING, NOW, Bench, apologise, open_bench, pass_on, turn
+from tests.waiting import until
 
 OpenBench = Callable[[dict[str, Work]], AbstractAsyncContextManager[Bench]]
 

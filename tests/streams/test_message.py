@@ -2,7 +2,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -160,13 +160,11 @@ messages = st.builds(
 CODEC = MessageCodec()
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(messages)
 def test_a_message_survives_the_wire(message: Message) -> None:
     assert Message.decode(message.encode()) == message
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(messages)
 def test_a_message_survives_the_faust_codec(message: Message) -> None:
     assert CODEC.loads(CODEC.dumps(message)) == message

@@ -7,7 +7,8 @@ from typing import Any
 import faust
 
 from streams.probes import unready
-from tests.faust_apps import running, until
+from tests.faust_apps import running
+from tests.waiting import until
 
 
 def app_with_table(broker: str, folder: Path) -> faust.App:

@@ -1,6 +1,5 @@
 """Fixtures of the web room's tests: the room on a real port, with a real broker behind it."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from mocks.servers import NatsServer
 from streams.gateway import Gateway
 from streams.settings import Settings
 from tests.browser import chromium
+from tests.waiting import until
 from tests.web.responder import Responder
 from web import create_web
 
@@ -135,13 +135,3 @@ class Socket:
 
     async def close(self) -> None:
         await self.raw.close()
-
-
-async def until(condition: Callable[[], bool | Awaitable[bool]], seconds: float = 15) -> None:
-    """Wait for something to become true."""
-    async with asyncio.timeout(seconds):
-        while True:
-            met = condition()
-            if met if isinstance(met, bool) else await met:
-                return
-            await asyncio.sleep(0.02)

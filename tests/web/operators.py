@@ -22,7 +22,7 @@ async def signed_in(browser: Browser, url: str, settings: Settings, **options: A
     Any error of the page's own scripts fails the test.
     """
     page = await (await browser.new_context(**options)).new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(30_000)
     page.on("pageerror", lambda error: pytest.fail(f"the page failed: {error}"))
     await page.goto(url)
     await page.get_by_label("Your name").fill(NAME)

@@ -11,7 +11,8 @@ from mocks.servers import NatsServer, free_port
 from streams.gateway import Gateway
 from streams.settings import Settings
 from tests.browser import needs_browser
-from tests.web.conftest import EMAIL, Clients, until
+from tests.waiting import until
+from tests.web.conftest import EMAIL, Clients
 from tests.web.responder import Responder
 from web import create_web
 
@@ -34,7 +35,7 @@ async def address(
 async def open_page(browser: Browser, address: str, **options: Any) -> Page:
     """Return a fresh tab on the page; anything it complains of fails the test."""
     page = await (await browser.new_context(**options)).new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(30_000)
     page.on("pageerror", lambda error: pytest.fail(f"the page failed: {error}"))
     await page.goto(address)
     return page

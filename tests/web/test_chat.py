@@ -7,7 +7,8 @@ import pytest
 
 from streams.message import ID_PATTERN
 from streams.settings import Settings
-from tests.web.conftest import EMAIL, Clients, Web, until
+from tests.waiting import until
+from tests.web.conftest import EMAIL, Clients, Web
 from tests.web.responder import Responder
 from web import create_web
 from web.inputs import clean

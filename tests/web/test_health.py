@@ -5,7 +5,8 @@ import pytest
 from mocks.servers import NatsServer
 from streams.gateway import Gateway
 from streams.settings import Settings
-from tests.web.conftest import Clients, Socket, Web, until
+from tests.waiting import until
+from tests.web.conftest import Clients, Socket, Web
 from tests.web.responder import Responder
 from web import create_web
 
@@ -145,7 +146,7 @@ async def test_after_a_broker_restart_the_gateway_comes_back(
     assert (await newcomer.next())["code"] == "unavailable"
 
     own_broker.start()
-    await until(lambda: ready(client), 30)
+    await until(lambda: ready(client))
     # The same socket, the same message under the same id.
     await socket.say("during", "m-2")
     assert (await socket.receive("reply"))["response"] == "DURING"
@@ -171,9 +172,9 @@ async def test_pages_start_before_the_broker_does(
         assert (status, told["reasons"]) == (503, ["The message broker cannot be reached."])
         assert (await client.chat("hello"))[0] == 503
         with broker:
-            await until(lambda: gateway.connected, 30)
+            await until(lambda: gateway.connected)
             async with Responder(settings):
-                await until(lambda: ready(client), 30)
+                await until(lambda: ready(client))
                 assert (await client.chat("hello"))[0] == 200
     finally:
         await gateway.close()

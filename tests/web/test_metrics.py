@@ -2,7 +2,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 
 from streams.settings import Settings
-from tests.web.conftest import Web, until
+from tests.waiting import until
+from tests.web.conftest import Web
 from tests.web.operators import bearer
 from tests.web.responder import Responder
 

@@ -6,7 +6,7 @@ import pytest
 
 from streams.replay.request import ReplayRequest
 from tables.runs import Runs
-from tests.faust_apps import until
+from tests.waiting import until
 from tests.whole_mesh import ROOT
 from web.replay_processes import ReplayProcesses
 

@@ -9,8 +9,9 @@ from aiohttp import WSMsgType, WSServerHandshakeError
 from streams.gateway import Gateway, Listener
 from streams.reply import Reply
 from streams.settings import Settings
+from tests.waiting import until
 from tests.web import responder as mesh
-from tests.web.conftest import EMAIL, Clients, Socket, Web, until
+from tests.web.conftest import EMAIL, Clients, Socket, Web
 from tests.web.responder import Responder
 from web import create_web
 

@@ -14,8 +14,7 @@ from nats.js.errors import NotFoundError
 from streams.bridge.layout import encode_headers, partition_for, subject
 from streams.bridge.publisher import Publisher
 from streams.bridge.topics import TopicSpec, declare, lookup
-
-from .waiting import until
+from tests.waiting import until
 
 PARTITIONS = 4
 KEYS = [b"k%d" % number for number in range(16)]
@@ -134,7 +133,7 @@ class Book:
         def done() -> bool:
             return self.sent <= {entry.text for entry in self.entries("end")}
 
-        await until(done, "all records worked on", deadline=90)
+        await until(done, "all records worked on", seconds=90)
 
     async def begun(self, text: str) -> Entry:
         """Wait until somebody has begun with a record; return the entry."""
@@ -142,7 +141,7 @@ class Book:
         def found() -> list[Entry]:
             return [entry for entry in self.entries("begin") if entry.text == text]
 
-        await until(found, f"{text} is begun", deadline=60)
+        await until(found, f"{text} is begun")
         return found()[0]
 
     async def working(self, *workers: str, since: float = 0.0) -> None:
@@ -151,7 +150,7 @@ class Book:
         def all_have() -> bool:
             return set(workers) <= {entry.worker for entry in self.entries("begin", since=since)}
 
-        await until(all_have, f"{workers} work", deadline=60)
+        await until(all_have, f"{workers} work")
 
     async def taken_over(self, by: Iterable[str], since: float, topic: str = "first") -> float:
         """Wait until `by` work on all partitions; return when the last began, since `since`."""
@@ -164,7 +163,7 @@ class Book:
                     first.setdefault(entry.partition, entry.time)
             return first
 
-        await until(lambda: len(firsts()) == PARTITIONS, f"{workers} take over", deadline=60)
+        await until(lambda: len(firsts()) == PARTITIONS, f"{workers} take over")
         return max(firsts().values()) - since
 
     async def last_offset(self, topic: str, partition: int) -> int:
@@ -185,7 +184,7 @@ class Book:
             shares = self.shares(generation := self.generation())
             return shares if generation > after and set(shares) == names else None
 
-        shares: dict[str, dict[str, Any]] = await until(all_have, f"{names} share", deadline=60)
+        shares: dict[str, dict[str, Any]] = await until(all_have, f"{names} share")
         return shares
 
     def shares(self, generation: int) -> dict[str, dict[str, Any]]:

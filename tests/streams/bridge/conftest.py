@@ -18,12 +18,10 @@ from nats.aio.client import Client
 
 from mocks.servers import NatsServer
 from streams.bridge.connection import connect, parse_url
+from tests.waiting import DEADLINE, until
 
 from .book import Book
 from .feed import Feed
-from .waiting import DEADLINE, until
-
-__all__ = ["DEADLINE", "Worker", "running", "until"]
 
 
 @pytest.fixture

@@ -20,8 +20,7 @@ from streams.bridge.layout import (
 from streams.bridge.publisher import Publisher
 from streams.bridge.records import Record, decode
 from streams.bridge.topics import TopicSpec, declare, describe, lookup
-
-from .waiting import until
+from tests.waiting import until
 
 PARTITIONS = 4
 
@@ -79,7 +78,7 @@ class Feed:
         async def enough() -> bool:
             return await self.count(topic) >= least
 
-        await until(enough, f"{least} records in {topic}", deadline=60)
+        await until(enough, f"{least} records in {topic}")
 
     async def values(self, topic: str) -> list[Record]:
         """Return all records that a topic holds; none if it is not there."""

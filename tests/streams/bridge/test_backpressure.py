@@ -17,8 +17,9 @@ from streams.bridge.layout import encode_headers, subject
 from streams.bridge.publisher import BYTES, Publisher
 from streams.bridge.reader import BATCH_BYTES
 from streams.bridge.topics import TopicSpec, declare
+from tests.waiting import until
 
-from .conftest import Worker, running, until
+from .conftest import Worker, running
 from .feed import PARTITIONS, Feed, feeding
 
 pytestmark = pytest.mark.faults
@@ -99,7 +100,7 @@ async def test_sending_faster_than_the_server_takes(
         async def done() -> bool:
             return await feed.count("drops") >= 20_000
 
-        await until(done, "20,000 records are stored", deadline=60)
+        await until(done, "20,000 records are stored")
         assert await memory.growth() < IN_FLIGHT
         numbers = [int(r.value.split()[0]) for r in await feed.values("drops") if r.value]
         assert numbers == list(range(20_000))
@@ -123,7 +124,7 @@ async def test_agents_that_do_not_wait_are_slowed_too(
         async def done() -> bool:
             return await feed.count("drops") >= 20_000
 
-        await until(done, "20,000 records are stored", deadline=60)
+        await until(done, "20,000 records are stored")
         assert await memory.growth() < IN_FLIGHT
         assert worker.stop() == 0
 

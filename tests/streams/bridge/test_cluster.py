@@ -11,8 +11,9 @@ from streams.bridge.bucket import Bucket, Conflict
 from streams.bridge.connection import connect, parse_url
 from streams.bridge.layout import shared_stream, stream_name
 from streams.bridge.topics import TopicSpec, declare
+from tests.waiting import until
 
-from .conftest import Worker, until
+from .conftest import Worker
 from .feed import Feed, feeding
 
 pytestmark = pytest.mark.faults

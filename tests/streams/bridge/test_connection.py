@@ -10,8 +10,7 @@ from yarl import URL
 from mocks.servers import NatsServer
 from streams.bridge.connection import check_jetstream, connect, parse_url
 from streams.bridge.errors import ConfigurationError, JetStreamUnavailable
-
-from .conftest import until
+from tests.waiting import until
 
 SECRET = "s3cret"
 

@@ -19,8 +19,9 @@ from mocks.servers import NatsServer
 from streams.bridge import decode
 from streams.bridge.layout import subject
 from streams.bridge.topics import describe, lookup
+from tests.waiting import until
 
-from .conftest import running, until
+from .conftest import running
 
 NewApp = Callable[..., Any]
 

@@ -9,8 +9,9 @@ import pytest
 
 from streams.bridge.layout import shared_stream, stream_name
 from streams.bridge.topics import lookup
+from tests.waiting import until
 
-from .conftest import Worker, until
+from .conftest import Worker
 from .feed import feeding
 
 pytestmark = pytest.mark.faults

@@ -11,8 +11,9 @@ from nats.aio.client import Client
 
 from mocks.servers import NatsServer
 from streams.bridge.topics import TopicSpec, declare
+from tests.waiting import until
 
-from .conftest import Worker, together, until
+from .conftest import Worker, together
 from .feed import PARTITIONS, Feed, feeding
 
 pytestmark = pytest.mark.faults

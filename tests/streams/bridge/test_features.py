@@ -24,8 +24,9 @@ from mode import Service
 from nats.aio.client import Client
 
 from streams.bridge.topics import describe
+from tests.waiting import until
 
-from .conftest import running, until
+from .conftest import running
 
 NewApp = Callable[..., Any]
 

@@ -239,7 +239,7 @@ FAULTS = [
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.randoms(use_true_random=True))
 def test_no_part_has_two_owners_and_in_the_end_each_has_one(random: Random) -> None:
     group = Group()

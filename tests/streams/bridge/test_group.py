@@ -11,9 +11,10 @@ import pytest
 from mocks.servers import NatsServer
 from streams.bridge.connection import connect, parse_url
 from streams.bridge.layout import partition_for
+from tests.waiting import until
 
 from .book import KEYS, PARTITIONS, Book, now
-from .conftest import Start, exit_statuses, until
+from .conftest import Start, exit_statuses
 
 pytestmark = pytest.mark.faults
 

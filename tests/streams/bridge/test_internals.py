@@ -38,8 +38,9 @@ from streams.bridge.internals import (
 )
 from streams.bridge.layout import parse_headers
 from streams.bridge.parser import write
+from tests.waiting import until
 
-from .conftest import running, until
+from .conftest import running
 
 
 async def test_a_server_that_reads_nothing_is_left_at_once_for_another(

@@ -25,8 +25,9 @@ from streams.bridge.connection import connect, parse_url
 from streams.bridge.errors import AccessDenied, BridgeError, ConfigurationError
 from streams.bridge.link import Link
 from streams.bridge.transport import Transport
+from tests.waiting import until
 
-from .conftest import Configured, Serve, Worker, running, until
+from .conftest import Configured, Serve, Worker, running
 
 StartWorker = Callable[..., Worker]
 Work = Callable[[], Awaitable[Link]]

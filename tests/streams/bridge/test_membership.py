@@ -18,8 +18,7 @@ from streams.bridge.bucket import Bucket
 from streams.bridge.connection import connect, parse_url
 from streams.bridge.generations import Peer
 from streams.bridge.membership import Member
-
-from .conftest import until
+from tests.waiting import until
 
 PARTS = range(12)
 
@@ -462,7 +461,6 @@ HAPPENINGS = ["join", "join", "leave", "crash", "fence", "rejoin", "blind", "wai
 
 @settings(
     max_examples=6,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(happenings=st.lists(st.tuples(st.sampled_from(HAPPENINGS), st.integers(0, 3)), max_size=12))

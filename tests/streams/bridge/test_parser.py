@@ -16,8 +16,7 @@ from streams.bridge.parser import (
     unsubscribe_raw,
     write,
 )
-
-from .conftest import until
+from tests.waiting import until
 
 
 class Recorder:

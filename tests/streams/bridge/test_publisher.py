@@ -16,8 +16,7 @@ from streams.bridge.layout import subject
 from streams.bridge.publisher import BYTES, Kind, Publisher
 from streams.bridge.rights import Right
 from streams.bridge.topics import TopicSpec, declare
-
-from .conftest import until
+from tests.waiting import until
 
 
 @pytest.fixture

@@ -14,8 +14,7 @@ from streams.bridge.layout import stream_name, subject
 from streams.bridge.publisher import Publisher
 from streams.bridge.reader import BATCH, BATCH_BYTES, Reader
 from streams.bridge.topics import TopicInfo, TopicSpec, declare
-
-from .conftest import until
+from tests.waiting import until
 
 
 class Reading:

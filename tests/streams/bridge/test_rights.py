@@ -26,8 +26,9 @@ from streams.bridge.layout import encode_headers, offsets_base, shared_stream, s
 from streams.bridge.publisher import Publisher
 from streams.bridge.rights import Right
 from streams.bridge.topics import TopicSpec, declare, describe, lookup
+from tests.waiting import until
 
-from .conftest import Configured, Serve, Worker, running, together, until
+from .conftest import Configured, Serve, Worker, running, together
 
 NewApp = Callable[..., Any]
 StartWorker = Callable[..., Worker]

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from faust.types import TP, StreamT
 
-from .conftest import running, until
+from tests.waiting import until
+
+from .conftest import running
 
 NewApp = Callable[..., Any]
 PLACE = TP("in", 0)

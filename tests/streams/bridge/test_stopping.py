@@ -6,16 +6,17 @@ import signal
 import pytest
 
 from mocks.servers import NatsServer
+from tests.waiting import until
 
 from .book import Book
-from .conftest import Start, Worker, exit_statuses, until
+from .conftest import Start, Worker, exit_statuses
 
 pytestmark = pytest.mark.faults
 
 
 async def said(worker: Worker, text: str) -> None:
     """Wait until a worker's log has a text."""
-    await until(lambda: text in worker.output, text, deadline=60)
+    await until(lambda: text in worker.output, text)
 
 
 async def test_whatever_an_agent_is_doing(book: Book, start: Start) -> None:

@@ -14,8 +14,9 @@ from nats.aio.client import Client
 from streams.bridge.errors import TopicMismatch
 from streams.bridge.publisher import Publisher
 from streams.bridge.topics import TopicSpec, declare
+from tests.waiting import until
 
-from .conftest import running, until
+from .conftest import running
 
 NewApp = Callable[..., Any]
 

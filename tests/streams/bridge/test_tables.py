@@ -18,8 +18,9 @@ from nats.aio.client import Client
 from streams.bridge.internals import table_size
 from streams.bridge.stores import missed_tombstones
 from streams.bridge.topics import TopicSpec, declare, lookup
+from tests.waiting import until
 
-from .conftest import Worker, running, until
+from .conftest import Worker, running
 from .tabled import Tables, build
 
 Build = Callable[..., tuple[Any, Tables]]

@@ -19,8 +19,9 @@ from streams.bridge import decode
 from streams.bridge.connection import connect, parse_url
 from streams.bridge.errors import ConfigurationError, TopicMismatch
 from streams.bridge.topics import TopicSpec, declare, describe, lookup
+from tests.waiting import until
 
-from .conftest import Worker, running, together, until
+from .conftest import Worker, running, together
 from .feed import feeding
 
 NewApp = Callable[..., Any]

@@ -23,7 +23,8 @@ from streams.settings import Settings
 from streams.slip import RouteSlip
 from streams.trace import note
 from tables.sessions import Sessions
-from tests.faust_apps import running, until
+from tests.faust_apps import running
+from tests.waiting import until
 
 EMAIL = "ann@example.com"
 SECRET = "call me at 555-123-4567"

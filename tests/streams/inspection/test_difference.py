@@ -3,7 +3,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.inspection.difference import ALIGNED_ITEMS, difference
@@ -18,7 +18,6 @@ JSON = st.recursive(
 )
 
 # What is drawn here is small; a machine that does much else may be slow at it all the same.
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def at(value: Any, path: str) -> Any:
@@ -33,20 +32,17 @@ def at(value: Any, path: str) -> Any:
     return value
 
 
-@unhurried
 @given(JSON)
 def test_a_value_does_not_differ_from_itself(value: Any) -> None:
     assert difference(value, json.loads(json.dumps(value))) == []
 
 
-@unhurried
 @given(JSON, JSON)
 def test_there_is_a_difference_exactly_if_the_json_differs(before: Any, after: Any) -> None:
     same = json.dumps(before, sort_keys=True) == json.dumps(after, sort_keys=True)
     assert (difference(before, after) == []) == same
 
 
-@unhurried
 @given(JSON, JSON)
 def test_every_path_leads_to_what_is_said_to_be_there(before: Any, after: Any) -> None:
     for change in difference(before, after):
@@ -56,7 +52,6 @@ def test_every_path_leads_to_what_is_said_to_be_there(before: Any, after: Any) -
             assert at(after, change.path) == change.after
 
 
-@unhurried
 @given(JSON, JSON)
 def test_the_other_way_round_what_was_added_is_removed(before: Any, after: Any) -> None:
     def counts(kind: str, old: Any, new: Any) -> int:

@@ -13,8 +13,9 @@ from streams.errors import GatewayUnavailable
 from streams.inspection.overview import Observer, Overview, TopicView
 from streams.settings import Settings
 from streams.topics import declare_topics, topics
-from tests.faust_apps import DEADLINE, running
+from tests.faust_apps import running
 from tests.streams.inspection.conftest import Fill
+from tests.waiting import DEADLINE
 
 
 async def seen(observer: Observer, condition: Any) -> Overview:

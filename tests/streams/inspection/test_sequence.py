@@ -1,7 +1,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.inspection.conversation import Answer, Burial, Conversation, Place, Step, Turn
@@ -75,7 +75,6 @@ def test_what_was_not_looked_through_is_said() -> None:
     assert "%%" not in mermaid(talk())
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_what_people_wrote_is_never_read_as_syntax(text: str) -> None:
     written, plain = mermaid(talk(text)), mermaid(talk("x"))

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.message import Exchange, Failure, Hop, Message
@@ -13,7 +13,7 @@ from streams.replay.comparison import ASPECTS, TurnComparison, compare, compare_
 from tests.streams.replay.whole_turn import AT, FILLED, a_turn, edited, place_of
 from tests.streams.test_message import messages
 
-unhurried = settings(deadline=None, max_examples=60)
+fewer = settings(max_examples=60)
 Edit = Callable[[Json], Any]
 
 
@@ -216,7 +216,7 @@ def test_what_varies_by_itself_does_not_count(name: str) -> None:
     assert comparison.diverging is None
 
 
-@unhurried
+@fewer
 @given(st.integers(0, 2**32))
 def test_times_notes_and_versions_do_not_count(seed: int) -> None:
     drawn = random.Random(seed)
@@ -233,7 +233,7 @@ def test_times_notes_and_versions_do_not_count(seed: int) -> None:
     assert compare(a_turn(), later).verdict == "same"
 
 
-@unhurried
+@fewer
 @given(
     st.lists(st.sampled_from(sorted(DECISIONS)), min_size=1, max_size=4),
     st.lists(st.sampled_from(sorted(VOLATILE)), max_size=4),
@@ -258,7 +258,7 @@ def test_the_first_of_several_leads(decisions: list[str], volatile: list[str]) -
     assert comparison.diverging.recorded == first
 
 
-@unhurried
+@fewer
 @given(st.integers(0, len(FILLED) - 1), st.sampled_from(["done", "rerouted", "retry", "failed"]))
 def test_another_outcome_of_a_hop_is_another_route(place: int, outcome: Any) -> None:
     turn = a_turn()
@@ -273,7 +273,7 @@ def test_another_outcome_of_a_hop_is_another_route(place: int, outcome: Any) -> 
         assert comparison.diverging.recorded == place
 
 
-@unhurried
+@fewer
 @given(st.integers(0, len(FILLED) - 2))
 def test_a_hop_left_out_leads(place: int) -> None:
     turn = a_turn()
@@ -287,7 +287,7 @@ def test_a_hop_left_out_leads(place: int) -> None:
     assert (comparison.diverging.recorded, comparison.diverging.verdict) == (place, "not made")
 
 
-@unhurried
+@fewer
 @given(st.integers(0, len(FILLED) - 1))
 def test_a_hop_more_is_not_recorded_and_the_route_another(place: int) -> None:
     turn = a_turn()
@@ -351,7 +351,7 @@ def test_a_decision_before_a_missing_answer_is_another_one_all_the_same() -> Non
     assert comparison.diverging.actor == "intent_analyzer"
 
 
-@unhurried
+@fewer
 @given(st.integers(0, len(FILLED) - 1), st.sampled_from(sorted(DECISIONS)))
 def test_nothing_behind_a_missing_answer_is_the_same_or_different(place: int, name: str) -> None:
     actor, edit, aspect = DECISIONS[name]
@@ -375,7 +375,7 @@ def test_a_look_into_the_cache_that_was_not_recorded_is_a_miss() -> None:
     assert compare(a_turn(), turn).verdict == "same"
 
 
-@unhurried
+@fewer
 @given(st.integers(1, len(FILLED) - 1))
 def test_what_a_cut_recording_lacks_is_not_recorded(length: int) -> None:
     cut = a_turn()
@@ -496,7 +496,6 @@ def test_a_comparison_survives_json() -> None:
     assert TurnComparison.model_validate_json(comparison.model_dump_json()) == comparison
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(messages, messages)
 def test_whatever_a_recording_holds_is_compared(one: Message, other: Message) -> None:
     comparison = compare(one, other)

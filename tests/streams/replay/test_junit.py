@@ -63,9 +63,7 @@ def test_each_turn_is_a_case_and_only_what_breaks_the_gate_fails(tmp_path: Path)
     assert cases[5][0].text == "line 3: is no JSON"
 
 
-@settings(
-    deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(), st.text())
 def test_it_is_well_formed_for_any_text(tmp_path: Path, reply: str, reason: str) -> None:
     path, summary = tmp_path / "any.xml", Summary()

@@ -75,7 +75,7 @@ def test_it_is_short_however_much_changed() -> None:
     assert f"… and {100 - TURNS} more that are not the same." in told
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.text(st.sampled_from("`~<>@#*_|[]()!- \nab"), min_size=1, max_size=30))
 def test_nothing_that_anybody_wrote_is_read_as_markup(odd: str) -> None:
     mark = f"{odd}\n```\n@everyone <img src=x> [link](http://x) #1 {odd}"

@@ -6,11 +6,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 DEADLINE = 60.0
+"""Seconds: what is a moment here may be half a minute on a busy machine."""
 
 
-async def until(condition: Callable[[], Any], what: str = "", deadline: float = DEADLINE) -> Any:
+async def until(condition: Callable[[], Any], what: str = "", seconds: float = DEADLINE) -> Any:
     """Wait until `condition()` (or what it returns, awaited) is true; return it."""
-    end = time.monotonic() + deadline
+    end = time.monotonic() + seconds
     while True:
         result = condition()
         if isinstance(result, Awaitable):
