@@ -1,46 +1,59 @@
 """Running a Faust app inside a test, and reading what is on a topic."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+from typing import Any
 
-import faust
-from nats.js.errors import NotFoundError
+from nats.aio.client import Client
 
 from streams.bridge import Record, decode
 from streams.bridge.connection import connect, parse_url
-from streams.bridge.layout import stream_name
-from tests.waiting import until
+from streams.bridge.topics import lookup
+from tests.waiting import DEADLINE, until
 
 
 @asynccontextmanager
-async def running(app: faust.App) -> AsyncIterator[None]:
-    """Start `app`, wait until it has its partitions and tables, and stop it afterwards."""
-    await app.start()
+async def running(app: Any) -> AsyncIterator[Any]:
+    """Run an app as a worker in this process, from ready to stopped."""
+    app.finalize()
     try:
-        await until(
-            lambda: app.consumer.assignment() and not app.rebalancing and not app.in_recovery,
-            "the app being ready",
-        )
-        yield
+        async with asyncio.timeout(DEADLINE):
+            await app.start()
+            await until(lambda: app.tables.recovery.completed.is_set(), "worker ready")
+        yield app
     finally:
-        await app.stop()
+        async with asyncio.timeout(DEADLINE):
+            await app.stop()
+
+
+async def read_topic(client: Client, prefix: str, topic: str) -> list[Record]:
+    """Return everything that is on a topic, in order; nothing if it is not there."""
+    js = client.jetstream()
+    info = await lookup(js, prefix, topic)
+    if info is None:
+        return []
+    everything = f"{prefix}.{topic}.>"
+    state = (await js.stream_info(info.stream, subjects_filter=everything)).state
+    count = sum((state.subjects or {}).values())
+    found: list[Record] = []
+    subscription = await js.subscribe(everything, ordered_consumer=True, stream=info.stream)
+    try:
+        while len(found) < count:
+            message = await subscription.next_msg(timeout=DEADLINE)
+            found.append(decode(message))
+            if message.metadata.num_pending == 0:  # some have been superseded meanwhile
+                break
+    finally:
+        await subscription.unsubscribe()
+    return found
 
 
 async def records(url: str, prefix: str, topic: str) -> list[Record]:
-    """Return everything that is on a topic, in order."""
+    """Return everything that is on a topic, in order, over a connection of its own."""
     client = await connect(parse_url(url), name="test")
     try:
-        js = client.jetstream()
-        stream = stream_name(prefix, topic)
-        found: list[Record] = []
-        try:
-            state = (await js.stream_info(stream)).state
-        except NotFoundError:
-            return found  # nothing was sent there yet
-        for sequence in range(max(1, state.first_seq), state.last_seq + 1):
-            with suppress(NotFoundError):  # it was purged
-                found.append(decode(await js.get_msg(stream, sequence)))
-        return found
+        return await read_topic(client, prefix, topic)
     finally:
         await client.close()
 

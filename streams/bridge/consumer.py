@@ -437,7 +437,11 @@ class Consumer(faust_consumer.Consumer):
         """
         await asyncio.gather(*(self._check_store(tp) for tp in partitions))
         values = await asyncio.gather(*(self._first_sequence(tp) for tp in partitions))
-        return cast(Mapping[TP, int], dict(zip(partitions, values, strict=True)))
+        return {
+            # What others have written over since we took the highwater is no loss to Faust.
+            tp: min(first, self._highwaters.get(tp) or first) if first else cast(int, None)
+            for tp, first in zip(partitions, values, strict=True)
+        }
 
     async def _check_store(self, tp: TP) -> None:
         table = cast(Any, self.app.tables)._changelogs.get(tp.topic)

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 from nats.aio.client import Client
 from nats.js.errors import NotFoundError
 
+from streams.bridge.bucket import Bucket
+from streams.bridge.generations import State
 from streams.bridge.layout import encode_headers, partition_for, subject
 from streams.bridge.publisher import Publisher
 from streams.bridge.topics import TopicSpec, declare, lookup
@@ -135,14 +137,14 @@ class Book:
 
         await until(done, "all records worked on", seconds=90)
 
-    async def begun(self, text: str) -> Entry:
-        """Wait until somebody has begun with a record; return the entry."""
+    async def begun(self, text: str, worker: str = "") -> Entry:
+        """Wait until somebody, or this worker, has begun with a record; return the entry."""
 
         def found() -> list[Entry]:
-            return [entry for entry in self.entries("begin") if entry.text == text]
+            return [entry for entry in self.entries("begin", worker=worker) if entry.text == text]
 
-        await until(found, f"{text} is begun")
-        return found()[0]
+        first: Entry = (await until(found, f"{text} is begun"))[0]
+        return first
 
     async def working(self, *workers: str, since: float = 0.0) -> None:
         """Wait until each of these has begun with something."""
@@ -186,6 +188,18 @@ class Book:
 
         shares: dict[str, dict[str, Any]] = await until(all_have, f"{names} share")
         return shares
+
+    async def rebalancing(self, group: str, after: int = 1) -> int:
+        """Wait until a group gives up its partitions for a generation past `after`; return it."""
+        bucket = Bucket(self.client, f"{self.prefix}-groups")
+
+        async def begun() -> int:
+            entry = await bucket.get(f"group.{group}.state")
+            state = State.decode(entry.value, entry.revision) if entry and entry.value else State()
+            return state.generation if state.generation > after and state.phase == "join" else 0
+
+        generation: int = await until(begun, f"a generation of {group} begins")
+        return generation
 
     def shares(self, generation: int) -> dict[str, dict[str, Any]]:
         """Return what each worker was assigned in a generation."""

@@ -1,6 +1,7 @@
 """The worker that fault tests kill: agents in a row, and a table that remembers who came by."""
 
 import asyncio
+import logging
 import os
 import sys
 from typing import Any, cast
@@ -12,6 +13,7 @@ STORE = os.environ.get("STORE", "memory://")
 PAUSE = float(os.environ.get("PAUSE", "0"))
 TAKE = int(os.environ.get("TAKE", "0"))
 
+log = logging.getLogger(__name__)
 app = faust.App(
     os.environ.get("APP_ID", "chain"),
     broker=os.environ["BROKER"],
@@ -46,6 +48,7 @@ async def one(stream: StreamT[Any]) -> None:
                 await second.send(key=event.key, value=event.value + b"1")
     async for key, value in stream.items():
         if PAUSE:
+            log.info("one begins with %r", value)
             await asyncio.sleep(PAUSE)
         await second.send(key=key, value=value + b"1")
 

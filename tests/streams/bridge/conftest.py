@@ -53,6 +53,16 @@ class Configured(NatsServer):
         return self.url.replace("://", f"://{login}@")
 
 
+class WithoutJetStream(NatsServer):
+    """A server that only passes messages on."""
+
+    def config(self) -> str:
+        return f"host: 127.0.0.1\nport: {self.port}\n"
+
+    def ready(self) -> bool:
+        return self.log.exists() and b"Server is ready" in self.log.read_bytes()
+
+
 Serve = Callable[[str], Configured]
 
 
@@ -92,20 +102,6 @@ def new_app(nats_url: str, prefix: str, tmp_path: Path) -> Callable[..., Any]:
         return faust.App(name, **(defaults | settings))
 
     return make
-
-
-@contextlib.asynccontextmanager
-async def running(app: Any) -> AsyncIterator[Any]:
-    """Run an app as a worker in this process, from ready to stopped."""
-    app.finalize()
-    async with asyncio.timeout(DEADLINE):
-        await app.start()
-        await until(lambda: app.tables.recovery.completed.is_set(), "worker ready")
-    try:
-        yield app
-    finally:
-        async with asyncio.timeout(DEADLINE):
-            await app.stop()
 
 
 class Worker:
@@ -159,8 +155,7 @@ def start_worker(prefix: str, nats_url: str, tmp_path: Path) -> Iterator[Callabl
     def start(url: str = "", *, module: str = "chain", **env: str) -> Worker:
         number = len(workers)
         settings = {
-            "BROKER": f"{url or nats_url}?prefix={prefix}&drain={env.get('DRAIN', '1')}"
-            f"{env.get('OPTIONS', '')}",
+            "BROKER": f"{url or nats_url}?prefix={prefix}{env.get('OPTIONS', '')}",
             "DATADIR": str(tmp_path / env.get("DATA", "data")),
             **env,
         }

@@ -18,8 +18,9 @@ from streams.bridge.layout import (
     subject,
 )
 from streams.bridge.publisher import Publisher
-from streams.bridge.records import Record, decode
+from streams.bridge.records import Record
 from streams.bridge.topics import TopicSpec, declare, describe, lookup
+from tests.faust_apps import read_topic
 from tests.waiting import until
 
 PARTITIONS = 4
@@ -82,18 +83,7 @@ class Feed:
 
     async def values(self, topic: str) -> list[Record]:
         """Return all records that a topic holds; none if it is not there."""
-        info = await lookup(self.client.jetstream(), self.prefix, topic)
-        found: list[Record] = []
-        if info is None:
-            return found
-        count = await self.count(topic)
-        subscription = await self.client.jetstream().subscribe(
-            f"{self.prefix}.{topic}.>", ordered_consumer=True, stream=info.stream
-        )
-        while len(found) < count:
-            found.append(decode(await subscription.next_msg(timeout=10)))
-        await subscription.unsubscribe()
-        return found
+        return await read_topic(self.client, self.prefix, topic)
 
     async def check(self) -> None:
         """Everything sent has come through, each record once in every topic and in the table."""

@@ -4,6 +4,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import psutil
@@ -13,13 +14,14 @@ from nats.aio.client import Client
 
 from mocks.servers import NatsServer
 from streams.bridge.conductor import QUEUE_BYTES
-from streams.bridge.layout import encode_headers, subject
+from streams.bridge.layout import encode_headers, stream_name, subject
 from streams.bridge.publisher import BYTES, Publisher
 from streams.bridge.reader import BATCH_BYTES
 from streams.bridge.topics import TopicSpec, declare
+from tests.faust_apps import running
 from tests.waiting import until
 
-from .conftest import Worker, running
+from .conftest import Worker
 from .feed import PARTITIONS, Feed, feeding
 
 pytestmark = pytest.mark.faults
@@ -68,6 +70,13 @@ async def put(client: Client, prefix: str, topic: str, count: int, size: int) ->
     await publisher.stop()
 
 
+async def is_read(client: Client, prefix: str, topic: str) -> bool:
+    """Say whether records of every partition have been delivered to somebody."""
+    readers = await client.jetstream().consumers_info(stream_name(prefix, topic))
+    delivered = [reader for reader in readers if reader.delivered and reader.delivered.consumer_seq]
+    return len(delivered) >= PARTITIONS
+
+
 @pytest.mark.parametrize(("count", "size"), [(20_000, 10_000), (400, 500_000)])
 async def test_a_slow_agent_with_200_mb_before_it(
     client: Client, prefix: str, start_worker: StartWorker, count: int, size: int
@@ -76,6 +85,7 @@ async def test_a_slow_agent_with_200_mb_before_it(
     await until(lambda: "Worker ready" in worker.output, "worker ready")
     memory = Memory(worker)
     await put(client, prefix, "backlog", count, size)
+    await until(partial(is_read, client, prefix, "backlog"), "all partitions are being read")
     await asyncio.sleep(2)
     assert await memory.growth() < QUEUE_BYTES + PARTITIONS * 5 * BATCH_BYTES + SLACK
     assert worker.stop() == 0
@@ -133,7 +143,7 @@ async def test_stopping_does_not_wait_for_a_server_that_reads_nothing(
     own_server: NatsServer, prefix: str, start_worker: StartWorker
 ) -> None:
     async with feeding(own_server.url, prefix) as feed:
-        worker = start_worker(own_server.url, module="flood")
+        worker = start_worker(own_server.url, module="flood", COUNT="1000000", OPTIONS="&drain=1")
         await feed.arrived("drops", 100)
         own_server.pause()
         await asyncio.sleep(1)

@@ -12,6 +12,8 @@ from streams.bridge.connection import check_jetstream, connect, parse_url
 from streams.bridge.errors import ConfigurationError, JetStreamUnavailable
 from tests.waiting import until
 
+from .conftest import WithoutJetStream
+
 SECRET = "s3cret"
 
 
@@ -66,14 +68,7 @@ def test_a_list_of_urls_is_not_split_further() -> None:
 
 
 async def test_jetstream_off_is_said_clearly(tmp_path: Path) -> None:
-    class Plain(NatsServer):
-        def config(self) -> str:
-            return f"host: 127.0.0.1\nport: {self.port}\n"
-
-        def ready(self) -> bool:
-            return self.log.exists() and b"Server is ready" in self.log.read_bytes()
-
-    with Plain(tmp_path) as server:
+    with WithoutJetStream(tmp_path) as server:
         client = await connect(parse_url(server.url), name="test")
         with pytest.raises(JetStreamUnavailable, match="not enabled"):
             await check_jetstream(client)

@@ -4,7 +4,6 @@
 
 import asyncio
 import os
-import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,29 +14,13 @@ import pytest
 from faust.types import StreamT
 from nats.aio.client import Client
 
-from mocks.servers import NatsServer
-from streams.bridge import decode
+from mocks.servers import NatsServer, free_port
 from streams.bridge.layout import subject
 from streams.bridge.topics import describe, lookup
-from tests.waiting import until
-
-from .conftest import running
+from tests.faust_apps import read_topic, running
+from tests.waiting import DEADLINE, until
 
 NewApp = Callable[..., Any]
-
-
-async def records(client: Client, prefix: str, topic: str) -> list[Any]:
-    """Return all records of a topic, oldest first."""
-    js = client.jetstream()
-    info = await lookup(js, prefix, topic)
-    assert info is not None
-    found = []
-    for sequence in range(info.first_offset, info.last_offset + 1):
-        try:
-            found.append(decode(await js.get_msg(info.stream, sequence)))
-        except Exception:
-            continue
-    return found
 
 
 async def test_records_pass_through_agents_with_key_value_headers_and_time(
@@ -68,7 +51,7 @@ async def test_records_pass_through_agents_with_key_value_headers_and_time(
         assert first.message.timestamp == 1234.5
         assert first.message.partition == sent.partition
         await until(lambda: app.consumer._n_acked == 3)
-    out = await records(client, prefix, "out")
+    out = await read_topic(client, prefix, "out")
     assert {record.key: record.value for record in out} == {b"k\xff": b"v", None: b"", b"": None}
     assert next(record for record in out if record.value == b"v").headers == tuple(headers)
 
@@ -131,11 +114,11 @@ async def test_ask_from_a_worker_and_from_a_client(new_app: NewApp) -> None:
     app, agent = app_with_agent()
     client_app, client_agent = app_with_agent()
     async with running(app):
-        assert await asyncio.wait_for(agent.ask(21), 20) == 42
+        assert await asyncio.wait_for(agent.ask(21), DEADLINE) == 42
         await client_app.start_client()
-        assert await asyncio.wait_for(client_agent.ask(4), 20) == 8
-        assert await asyncio.wait_for(client_agent.ask(5), 20) == 10
-        await asyncio.wait_for(client_app.stop(), 10)
+        assert await asyncio.wait_for(client_agent.ask(4), DEADLINE) == 8
+        assert await asyncio.wait_for(client_agent.ask(5), DEADLINE) == 10
+        await asyncio.wait_for(client_app.stop(), DEADLINE)
 
 
 async def test_a_producer_alone_and_topics_made_as_the_app_describes_them(
@@ -154,7 +137,7 @@ async def test_a_producer_alone_and_topics_made_as_the_app_describes_them(
     await topic.maybe_declare()
     sent = await (await topic.send(key=b"me@home", value={"a": 1}))
     soon = topic.send_soon(key=b"me@home", value={"a": 2})
-    assert (await asyncio.wait_for(soon, 10)).offset == 2
+    assert (await asyncio.wait_for(soon, DEADLINE)).offset == 2
     await app.stop()
     js = client.jetstream()
     assert {info.topic for info in await describe(js, prefix)} == {"described"}
@@ -262,7 +245,7 @@ async def test_outputs_are_named_after_their_input_unless_the_sender_names_them(
         again = await (await inbox.send(value=b"y", headers={"Nats-Msg-Id": b"once"}))
         assert again == await (await inbox.send(value=b"y", headers={"Nats-Msg-Id": b"once"}))
         await until(lambda: app.consumer._n_acked == 2)
-    ids = {record.value: record.message_id for record in await records(client, prefix, "out")}
+    ids = {record.value: record.message_id for record in await read_topic(client, prefix, "out")}
     topic = await lookup(client.jetstream(), prefix, "in")
     assert topic is not None
     place = f"app/a/in/{topic.identity}/0"
@@ -273,7 +256,7 @@ async def test_outputs_are_named_after_their_input_unless_the_sender_names_them(
         b"y1": f"{place}/2/out/1",
         b"y2": f"{place}/2/out/2",
     }
-    others = [record.message_id for record in await records(client, prefix, "other")]
+    others = [record.message_id for record in await read_topic(client, prefix, "other")]
     assert others == [f"{place}/1/other/1", f"{place}/2/other/1"]
 
 
@@ -294,9 +277,7 @@ async def test_stopping_ends_without_a_server(own_server: NatsServer, new_app: N
 
 
 async def test_fausts_own_web_pages(new_app: NewApp) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     app = new_app(web_enabled=True, web_port=port, web_bind="127.0.0.1", web_host="127.0.0.1")
     app.Table("t", partitions=4)
 
@@ -330,6 +311,6 @@ async def test_fausts_commands(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    output, _ = await asyncio.wait_for(process.communicate(), 30)
+    output, _ = await asyncio.wait_for(process.communicate(), DEADLINE)
     assert expected in output.decode()
     assert process.returncode == 0

@@ -45,7 +45,7 @@ async def test_a_stream_deleted_under_a_worker_ends_it_and_the_next_begins_anew(
     async def lose(what: str, stream: str, store: str = "memory://") -> None:
         own = f"{prefix}{what}"
         stream = stream.replace("prefix", own)
-        options = {"OPTIONS": f"&prefix={own}", "DATA": what, "STORE": store}
+        options = {"OPTIONS": f"&prefix={own}&drain=1", "DATA": what, "STORE": store}
         options["GUARANTEE"] = guarantee
         async with feeding(nats_url, own, guarantee) as feed:
             worker = start_worker(**options)

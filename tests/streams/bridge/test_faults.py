@@ -13,7 +13,7 @@ from mocks.servers import NatsServer
 from streams.bridge.topics import TopicSpec, declare
 from tests.waiting import until
 
-from .conftest import Worker, together
+from .conftest import WithoutJetStream, Worker, says, together
 from .feed import PARTITIONS, Feed, feeding
 
 pytestmark = pytest.mark.faults
@@ -72,10 +72,9 @@ async def test_a_server_killed_under_a_worker(
 async def test_what_an_agent_has_not_finished_when_its_worker_ends_is_done_again(
     feed: Feed, start_worker: StartWorker
 ) -> None:
-    worker = start_worker(PAUSE="60")
-    await until(lambda: "Worker ready" in worker.output, "worker ready")
+    worker = start_worker(PAUSE="60", OPTIONS="&drain=1")
     await feed.send(40)
-    await asyncio.sleep(0.5)
+    await says(worker, "one begins with")
     assert worker.stop() == 0
     assert await feed.count("second") == 0
     start_worker()
@@ -85,13 +84,6 @@ async def test_what_an_agent_has_not_finished_when_its_worker_ends_is_done_again
 async def test_what_cannot_be_done_ends_the_worker(
     client: Client, prefix: str, start_worker: StartWorker, tmp_path: Path
 ) -> None:
-    class Plain(NatsServer):
-        def config(self) -> str:
-            return f"host: 127.0.0.1\nport: {self.port}\n"
-
-        def ready(self) -> bool:
-            return self.log.exists() and b"Server is ready" in self.log.read_bytes()
-
     class Limited(NatsServer):
         def config(self) -> str:
             rights = 'publish: ["$JS.API.INFO", "$JS.API.STREAM.INFO.*"]'
@@ -102,7 +94,7 @@ async def test_what_cannot_be_done_ends_the_worker(
 
     spec = TopicSpec("chain-seen-changelog", PARTITIONS, prefix=prefix, compacted=True)
     await declare(client.jetstream(), spec)
-    with Plain(tmp_path / "plain") as plain, Limited(tmp_path / "limited") as limited:
+    with WithoutJetStream(tmp_path / "plain") as plain, Limited(tmp_path / "limited") as limited:
         workers = {
             start_worker(PARTITIONS="3"): "TopicMismatch",
             start_worker(GUARANTEE="exactly_once"): "cannot have transactions",

@@ -4,7 +4,6 @@
 
 import asyncio
 import os
-import socket
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -23,10 +22,10 @@ from faust.types import TP, StreamT
 from mode import Service
 from nats.aio.client import Client
 
+from mocks.servers import free_port
 from streams.bridge.topics import describe
+from tests.faust_apps import running
 from tests.waiting import until
-
-from .conftest import running
 
 NewApp = Callable[..., Any]
 
@@ -199,13 +198,6 @@ async def test_streams_are_shaped(new_app: NewApp) -> None:
 def committed(app: Any, topic: str) -> dict[int, int]:
     offsets = app.consumer._committed_offset.items()
     return {tp.partition: offset for tp, offset in offsets if tp.topic == topic and offset}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Address(faust.Record, coerce=True):

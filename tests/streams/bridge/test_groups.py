@@ -13,9 +13,8 @@ from nats.aio.client import Client
 from streams.bridge.groups import GroupInfo, read_groups
 from streams.bridge.layout import Place
 from streams.bridge.topics import lookup
+from tests.faust_apps import running
 from tests.waiting import until
-
-from .conftest import running
 
 NewApp = Callable[..., Any]
 

@@ -38,9 +38,8 @@ from streams.bridge.internals import (
 )
 from streams.bridge.layout import parse_headers
 from streams.bridge.parser import write
+from tests.faust_apps import running
 from tests.waiting import until
-
-from .conftest import running
 
 
 async def test_a_server_that_reads_nothing_is_left_at_once_for_another(
@@ -107,6 +106,12 @@ async def test_streams_begin_with_nothing_while_they_must_not(
     topic = app.topic("in", value_type=int, partitions=1)
     got: list[int] = []
     allowed = False
+    refused = 0
+
+    def may_begin() -> bool:
+        nonlocal refused
+        refused += not allowed
+        return allowed
 
     @app.agent(topic)  # type: ignore[untyped-decorator]
     async def agent(stream: StreamT[Any]) -> None:
@@ -114,10 +119,10 @@ async def test_streams_begin_with_nothing_while_they_must_not(
             got.append(value)
 
     async with running(app):
-        guard_streams(app, lambda: allowed)
+        guard_streams(app, may_begin)
         await topic.send(value=1)
         await until(lambda: app.consumer._dispatcher.positions.get(TP("in", 0)) == 2, "handed on")
-        await asyncio.sleep(0.1)
+        await until(lambda: refused, "the stream has asked")
         allowed = True
         await topic.send(value=2)
         await until(lambda: got)

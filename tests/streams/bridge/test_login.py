@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import ssl
 import subprocess
 import sys
@@ -25,9 +26,10 @@ from streams.bridge.connection import connect, parse_url
 from streams.bridge.errors import AccessDenied, BridgeError, ConfigurationError
 from streams.bridge.link import Link
 from streams.bridge.transport import Transport
+from tests.faust_apps import running
 from tests.waiting import until
 
-from .conftest import Configured, Serve, Worker, running
+from .conftest import Configured, Serve, Worker
 
 StartWorker = Callable[..., Worker]
 Work = Callable[[], Awaitable[Link]]
@@ -165,6 +167,8 @@ class Certificates:
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is missing: apt-get install openssl")
     return Certificates(tmp_path_factory.mktemp("certificates"))
 
 

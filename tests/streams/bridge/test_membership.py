@@ -13,12 +13,12 @@ from nats.aio.client import Client
 
 from mocks.servers import NatsServer
 from streams.bridge import bucket as buckets
-from streams.bridge import membership
+from streams.bridge import heartbeat, membership
 from streams.bridge.bucket import Bucket
 from streams.bridge.connection import connect, parse_url
-from streams.bridge.generations import Peer
+from streams.bridge.generations import Peer, laggards
 from streams.bridge.membership import Member
-from tests.waiting import until
+from tests.waiting import DEADLINE, until
 
 PARTS = range(12)
 
@@ -249,14 +249,13 @@ async def test_a_leader_that_sees_nothing_any_more_changes_nothing(group: Group)
     await group.settled()
     await blind.member._watch.close()
     three = await group.join()
-    # To itself, it leads two members; to the others, a fourth has joined.
-    await asyncio.sleep(0.5)
-    before = two.member.state
+    # To itself, it leads two members; to the others, a third has joined.
+    await until(lambda: three.member.id in two.member.peers)
+    before = await group.bucket.get(f"{blind.member._base}state")
     assert set(blind.member.peers) == {blind.member.id, two.member.id}
     blind.member.peers.pop(two.member.id)
     await blind.member._lead()
-    await asyncio.sleep(0.3)
-    assert two.member.state == before
+    assert await group.bucket.get(f"{blind.member._base}state") == before
     assert not three.parts
     await group.crash(blind)
     await group.settled()
@@ -274,10 +273,11 @@ async def test_a_member_whose_key_was_taken_away_gives_up_before_it_comes_back(
 
 
 async def test_a_member_that_lives_but_does_not_join_is_expelled(group: Group) -> None:
-    one, two = await group.join(rebalance=1.5), await group.join()
+    one, two = await group.join(), await group.join()
     await group.settled()
     two.free.clear()
     three = await group.join()
+    await loses_patience(one, with_=two)
     await until(lambda: one.parts | three.parts == set(PARTS), "shared out without the late one")
     assert not two.member.holds_lease()
     assert two.parts  # it still thinks so, but nothing of what it does counts
@@ -287,12 +287,25 @@ async def test_a_member_that_lives_but_does_not_join_is_expelled(group: Group) -
     assert one.lost == three.lost == 0
 
 
+async def loses_patience(waiting: Worker, with_: Worker) -> None:
+    """Let a member have waited for too long, once the others have joined a generation."""
+    member = waiting.member
+
+    def all_else_have() -> bool:
+        known = member._waiting[0] == member.state.revision
+        return known and laggards(member.state, member.peers) == [with_.member.id]
+
+    await until(all_else_have, "they wait for one alone")
+    revision, since = member._waiting
+    member._waiting = revision, since - member.rebalance
+
+
 async def test_others_lead_when_the_leader_hangs(group: Group) -> None:
-    leader = await group.join()
-    two = await group.join(rebalance=1.5)
+    leader, two = await group.join(), await group.join()
     await group.settled()
     leader.free.clear()
-    three = await group.join(rebalance=1.5)
+    three = await group.join()
+    await loses_patience(two, with_=leader)
     await until(lambda: not leader.member.holds_lease())
     await until(lambda: two.member.leads and two.parts | three.parts == set(PARTS))
     leader.free.set()
@@ -314,7 +327,6 @@ async def test_who_was_away_for_long_does_not_wait_for_the_dead(
         return await group.bucket.get(one.member._key(two.member.id)) is None
 
     await until(no_trace_is_left)
-    await asyncio.sleep(1.5)
     assert two.member.id in one.member.peers
     watch._closed = False
     watch.open()
@@ -374,20 +386,37 @@ async def test_leaving_ends_whatever_the_member_is_doing(
     await two.member.rejoin()
     await until(lambda: not one.member.assigned)
     group.workers.remove(one)
-    await asyncio.wait_for(one.member.stop(), 20)
+    await asyncio.wait_for(one.member.stop(), DEADLINE)
     one.dead = True
     await group.settled()
     one.free.set()
-    await asyncio.wait(one.member._tasks, timeout=5)
-    assert all(task.done() for task in one.member._tasks)
+    await until(lambda: all(task.done() for task in one.member._tasks))
 
 
-async def test_a_loop_that_is_stuck_lets_the_lease_go(group: Group) -> None:
-    stuck, one = await group.join(session=2, patience=1.5), await group.join()
-    for _ in range(25):
+async def test_a_loop_that_is_stuck_lets_the_lease_go(
+    group: Group, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stuck, one = await group.join(session=600, patience=300), await group.join(session=600)
+    await group.settled()
+    clock, ahead = heartbeat._now, 0.0
+    monkeypatch.setattr(heartbeat, "_now", lambda: clock() + ahead)
+
+    async def renewed(worker: Worker) -> None:
+        """Wait until the lease runs for as long as can be from now on, or longer."""
+        beats, now = worker.member._heartbeat, heartbeat._now()
+        await until(lambda: beats._lapses >= now + beats.lifetime * heartbeat.LAPSE)
+
+    for _ in range(3):  # together longer than a lease
+        ahead += 200
         stuck.member.check(0)
-        await asyncio.sleep(0.1)
+        await asyncio.gather(renewed(stuck), renewed(one))
+    assert stuck.member.holds_lease()
+    ahead += 301
+    await until(lambda: "the event loop is stuck" in caplog.text)
+    await renewed(one)
+    assert stuck.member.holds_lease()
     assert not stuck.lost
+    ahead += 200
     await until(lambda: stuck.lost)
     assert not one.lost
 
@@ -399,15 +428,16 @@ async def test_without_a_server_the_lease_lapses_and_is_taken_up_again(
         group.bucket.create = create_on_disk(group.bucket)  # type: ignore[method-assign]
         one = await group.join(session=2)
         await group.settled()
-        assert one.member.holds_lease()
+        await until(one.member.holds_lease)
+        before = one.lost
         own_server.kill()
-        await until(lambda: one.lost == 1)
+        await until(lambda: one.lost > before)
         assert not one.member.holds_lease()
         own_server.start()
         await until(lambda: group.client.is_connected)
         one.member.reconnected()
         await group.settled()
-        assert one.member.holds_lease()
+        await until(one.member.holds_lease)
 
 
 async def test_a_lease_is_in_doubt_while_nobody_could_answer(

@@ -16,7 +16,7 @@ from streams.bridge.layout import subject
 from streams.bridge.publisher import BYTES, Kind, Publisher
 from streams.bridge.rights import Right
 from streams.bridge.topics import TopicSpec, declare
-from tests.waiting import until
+from tests.waiting import DEADLINE, until
 
 
 @pytest.fixture
@@ -76,9 +76,9 @@ async def test_a_topic_that_comes_into_being_late_gets_its_records(
     publisher: Publisher, client: Client, prefix: str
 ) -> None:
     future = publisher.publish(subject(prefix, "late", 0), b"1", {})
-    await asyncio.sleep(0.1)
+    await until(lambda: publisher._holds, "there is no topic yet")
     await declare(client.jetstream(), TopicSpec("late", 1, prefix=prefix))
-    assert await asyncio.wait_for(future, 10) == 1
+    assert await asyncio.wait_for(future, DEADLINE) == 1
 
 
 async def test_a_later_change_of_a_key_stands_for_the_earlier(
@@ -140,7 +140,7 @@ async def test_a_killed_server_loses_nothing_in_flight(own_server: NatsServer, p
     sending = asyncio.create_task(send(3000))
     await until(lambda: not own_server.running)
     own_server.start()
-    await asyncio.wait_for(sending, 30)
+    await asyncio.wait_for(sending, DEADLINE)
     assert (await client.jetstream().stream_info(topic.stream)).state.messages == 3000
     await sender.stop()
     await client.close()
@@ -170,9 +170,10 @@ async def test_a_full_stream_gets_its_records_in_order_once_there_is_room(
     futures = []
     for number in range(20):
         futures.append(publisher.publish(subject(prefix, "t", 0), b"%d" % number, {}))
-        await asyncio.sleep(0.05)  # some are refused before others are sent
+        if number == 10:  # some are refused before others are sent
+            await until(lambda: publisher._holds)
     assert await publisher.publish(subject(prefix, "other", 0), b"", {}) == 1, other
-    assert publisher.size == 18
+    await until(lambda: publisher.size == 18)
     await js.purge_stream(topic.stream)
     await js.update_stream(config.evolve(discard="new", max_msgs=-1))
     await publisher.flush()
@@ -187,7 +188,7 @@ async def test_a_topic_that_is_gone_fails_after_a_while(
     futures = [publisher.publish(subject(prefix, "gone", 0), b"", {}) for _ in range(3)]
     for future in futures:
         with pytest.raises(TopicGone, match=f"{prefix}--gone"):
-            await asyncio.wait_for(future, 10)
+            await asyncio.wait_for(future, DEADLINE)
     with pytest.raises(TopicGone):
         await publisher.flush()
 
@@ -206,7 +207,9 @@ async def test_what_was_in_flight_when_the_connection_broke_is_not_overtaken(
     own_server.start()
     await until(lambda: client.is_connected)
     futures += [sender.publish(where, b"%d" % number, {}) for number in range(100, 200)]
-    await asyncio.wait_for(sender.flush(), 10)  # it finds out by itself that it must send again
+    await asyncio.wait_for(
+        sender.flush(), DEADLINE
+    )  # it finds out by itself that it must send again
     assert [future.result() for future in futures] == list(range(1, 201))
     await sender.stop()
     await client.close()
@@ -268,7 +271,7 @@ async def test_it_stays_awake_for_answers_that_come_at_once(
     assert turns
     server.pause()
     future = publisher.publish(WHERE, b"", {})
-    await asyncio.sleep(0.5)
+    await until(lambda: not publisher._awake)
     while_it_waited = len(turns)
     await asyncio.sleep(0.2)
     server.resume()

@@ -199,4 +199,4 @@ async def test_closing_ends_though_a_cancellation_was_swallowed(
     reader = Swallowing(client, topic.stream, topic.filter(0), 1, lambda: None)
     reader.open()
     await until(lambda: reader._consumer)
-    await asyncio.wait_for(reader.close(), 10)
+    await asyncio.wait_for(reader.close(), 30)

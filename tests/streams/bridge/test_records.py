@@ -7,6 +7,7 @@ from streams.bridge import Record, decode
 from streams.bridge.layout import encode_headers, subject
 from streams.bridge.records import parse_delivery
 from streams.bridge.topics import TopicSpec, declare
+from tests.waiting import DEADLINE
 
 
 async def test_by_consumer_by_sequence_and_by_plain_subscription(
@@ -21,9 +22,9 @@ async def test_by_consumer_by_sequence_and_by_plain_subscription(
         "some.topic", 1, ack.seq, b"\x00k", None, (("a b", b"\r\n"), ("c", b"d")), 12.5
     )
     consumer = await js.subscribe(f"{prefix}.>", ordered_consumer=True, stream=topic.stream)
-    assert decode(await consumer.next_msg(timeout=5)) == expected
+    assert decode(await consumer.next_msg(timeout=DEADLINE)) == expected
     assert decode(await js.get_msg(topic.stream, ack.seq)) == expected
-    assert decode(await plain.next_msg(timeout=5)).offset == 0
+    assert decode(await plain.next_msg(timeout=DEADLINE)).offset == 0
     await consumer.unsubscribe()
 
 
@@ -32,7 +33,7 @@ async def test_the_time_of_storing_stands_in_for_the_senders(client: Client, pre
     topic = await declare(js, TopicSpec("t", 1, prefix=prefix))
     await js.publish(subject(prefix, "t", 0), b"x", headers={"Nats-Msg-Id": "mine"})
     consumer = await js.subscribe(f"{prefix}.>", ordered_consumer=True, stream=topic.stream)
-    delivered = decode(await consumer.next_msg(timeout=5))
+    delivered = decode(await consumer.next_msg(timeout=DEADLINE))
     read = decode(await js.get_msg(topic.stream, 1))
     assert delivered.timestamp == pytest.approx(read.timestamp, abs=0.001)
     assert delivered.message_id == read.message_id == "mine"

@@ -26,9 +26,10 @@ from streams.bridge.layout import encode_headers, offsets_base, shared_stream, s
 from streams.bridge.publisher import Publisher
 from streams.bridge.rights import Right
 from streams.bridge.topics import TopicSpec, declare, describe, lookup
-from tests.waiting import until
+from tests.faust_apps import running
+from tests.waiting import DEADLINE, until
 
-from .conftest import Configured, Serve, Worker, running, together
+from .conftest import Configured, Serve, Worker, together
 
 NewApp = Callable[..., Any]
 StartWorker = Callable[..., Worker]
@@ -213,7 +214,6 @@ async def put_some(client: Client, prefix: str, *, shared: bool) -> None:
 async def test_who_looks_needs_the_documented_rights_and_all_of_them(
     serve: Serve, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streams.bridge.groups.READ_SECONDS", 2.0)
     needed = [line for line in lines("VIEWER") if not line.dispensable]
     lacking = {f"{prefix}x{place}": line for place, line in enumerate(needed)}
     whole = {f"{prefix}own": False, f"{prefix}shared": True}
@@ -230,6 +230,7 @@ async def test_who_looks_needs_the_documented_rights_and_all_of_them(
     for user, shared in whole.items():
         await put_some(admin, user, shared=shared)
         await look(server.url_for(f"{user}:pw"), user, shared=shared)
+    monkeypatch.setattr("streams.bridge.groups.READ_SECONDS", 2.0)  # who is refused waits for it
     await asyncio.gather(*(without(user, missing) for user, missing in lacking.items()))
     await admin.close()
 
@@ -279,9 +280,9 @@ async def test_asking_under_the_documented_rights(
     worker, agent = asked(new_app(url=documented.url_for("worker:wpw")))
     client, asking = asked(new_app(url=documented.url_for("client:cpw")))
     async with running(worker):
-        assert await asyncio.wait_for(agent.ask(21), 20) == 42
+        assert await asyncio.wait_for(agent.ask(21), DEADLINE) == 42
         await client.start_client()
-        assert await asyncio.wait_for(asking.ask(4), 20) == 8
+        assert await asyncio.wait_for(asking.ask(4), DEADLINE) == 8
         await client.stop()
     assert named(caplog.text) == []
 
@@ -413,7 +414,7 @@ async def test_a_client_that_lacks_a_right_to_get_answers_says_which(
         await client.start_client()
         answer = asyncio.create_task(asking.ask(4))
         if missing.dispensable:
-            assert await asyncio.wait_for(answer, 20) == 8
+            assert await asyncio.wait_for(answer, DEADLINE) == 8
         else:
             await until(lambda: client.crashed, "it ends")
             answer.cancel()

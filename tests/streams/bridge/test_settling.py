@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from faust.types import TP, StreamT
 
+from tests.faust_apps import running
 from tests.waiting import until
-
-from .conftest import running
 
 NewApp = Callable[..., Any]
 PLACE = TP("in", 0)
@@ -25,12 +24,14 @@ class Gates:
         self.broker = broker
         self.begun: list[tuple[str, int]] = []
         self.open: list[asyncio.Event] = []
+        self.ended = 0
 
     async def pass_through(self, name: str, value: int) -> None:
         gate = asyncio.Event()
         self.begun.append((name, value))
         self.open.append(gate)
         await gate.wait()
+        self.ended += 1
 
     def worker(self, name: str, *, drain: int = 2, **settings: Any) -> tuple[Any, Any]:
         """Return an app that asks here before it is done with anything, and its topic."""
@@ -55,6 +56,11 @@ async def test_what_is_acknowledged_during_a_commit_is_committed_before_the_end(
 ) -> None:
     one, topic = gates.worker("one", drain=20)
     held = asyncio.Event()
+
+    async def go_on_once_it_ends() -> None:
+        await until(lambda: one.should_stop)
+        held.set()
+
     async with running(one):
         commit = one.consumer._commit
         committing: list[Any] = []
@@ -73,7 +79,8 @@ async def test_what_is_acknowledged_during_a_commit_is_committed_before_the_end(
         await until(lambda: committing, "the first is being committed")
         await until(lambda: len(gates.begun) == 2)
         gates.open[1].set()
-        asyncio.get_running_loop().call_later(0.3, held.set)
+        going_on = asyncio.ensure_future(go_on_once_it_ends())
+    await going_on
     two, topic = gates.worker("two")
     async with running(two):
         await topic.send(value=3)
@@ -116,7 +123,8 @@ async def test_an_agent_that_ends_after_its_partition_has_moved_counts_for_nothi
         await app.consumer._member.rejoin()  # the agent does not finish in time
         await until(lambda: len(gates.begun) == 2, "the other actor gets the event again")
         gates.open[0].set()
-        await asyncio.sleep(0.5)
+        await until(lambda: gates.ended == 1)
+        await app.consumer.commit()
         assert app.consumer._committed_offset[PLACE] in (None, 1)
         gates.open[1].set()
         await until(lambda: app.consumer._committed_offset[PLACE] == 2)

@@ -6,12 +6,15 @@ import signal
 import pytest
 
 from mocks.servers import NatsServer
-from tests.waiting import until
+from tests.waiting import DEADLINE, until
 
 from .book import Book
 from .conftest import Start, Worker, exit_statuses
 
 pytestmark = pytest.mark.faults
+
+BRIEFLY = "&drain=1"
+"""For workers that cannot finish, or commit, what they have begun."""
 
 
 async def said(worker: Worker, text: str) -> None:
@@ -22,7 +25,8 @@ async def said(worker: Worker, text: str) -> None:
 async def test_whatever_an_agent_is_doing(book: Book, start: Start) -> None:
     names = ("idle", "hanging", "urged", "blocking", "crashing")
     await book.open(*names)
-    workers = {name: start(name, APP_ID=name, TOPICS=name) for name in names}
+    # Those that hang are to wait for nothing for long when they end.
+    workers = {name: start(name, APP_ID=name, TOPICS=name, OPTIONS=BRIEFLY) for name in names}
     workers["producer"] = start("producer", APP_ID="producer", PRODUCER_ONLY="1")
     workers["asker"] = start("asker", module="asker", APP_ID="nobody")
     for name, command in {
@@ -38,9 +42,9 @@ async def test_whatever_an_agent_is_doing(book: Book, start: Start) -> None:
     await said(workers["producer"], "[^Worker]: Ready")
     await until(lambda: book.entries("question"), "the client waits for an answer")
     crashed = workers.pop("crashing")
-    assert await asyncio.to_thread(crashed.process.wait, 30) != 0
+    assert await asyncio.to_thread(crashed.process.wait, DEADLINE) != 0
     workers["urged"].send(signal.SIGTERM)
-    await asyncio.sleep(0.2)
+    await said(workers["urged"], "[^Worker]: Stopping...")
     workers["urged"].send(signal.SIGINT)
     for worker in workers.values():
         worker.send(signal.SIGTERM)
@@ -57,14 +61,13 @@ async def test_before_during_and_after_a_rebalance(book: Book, start: Start) -> 
     await said(joining, "generation 1")
     joining.send(signal.SIGTERM)
     # One that is asked to end while it gives up its partitions for another, and the other.
-    settings = {"APP_ID": "draining", "TOPICS": "draining", "DRAIN": "3"}
+    settings = {"APP_ID": "draining", "TOPICS": "draining", "OPTIONS": "&drain=3"}
     draining = start("draining", PAUSE="60", **settings)
     await said(draining, "Worker ready")
     await book.send(16, "draining")
     await book.working("draining")
     another = start("another", **settings)
-    await said(another, "Waiting for tables")
-    await asyncio.sleep(1.5)
+    await book.rebalancing("draining")
     draining.send(signal.SIGTERM)
     another.send(signal.SIGTERM)
     # One that reads back its table.
@@ -107,11 +110,11 @@ async def test_after_it_was_stopped_past_its_session(book: Book, start: Start) -
 
 @pytest.mark.parametrize("how", ["kill", "pause"])
 async def test_while_the_server_is_away(own_server: NatsServer, start: Start, how: str) -> None:
-    worker = start("worker", url=own_server.url, TABLE="1")
-    asker = start("asker", module="asker", url=own_server.url)
+    worker = start("worker", url=own_server.url, TABLE="1", OPTIONS=BRIEFLY)
+    asker = start("asker", module="asker", url=own_server.url, OPTIONS=BRIEFLY)
     await said(worker, "Worker ready")
     getattr(own_server, how)()
-    early = start("early", url=own_server.url)
+    early = start("early", url=own_server.url, OPTIONS=BRIEFLY)
     await said(early, "waiting for NATS")
     await asyncio.sleep(1)
     statuses = await exit_statuses(worker, asker, early)

@@ -9,6 +9,8 @@ from typing import Any, Final
 import faust
 import pytest
 
+from tests.waiting import DEADLINE
+
 EVENTS: Final = 400
 WORK_SECONDS: Final = 0.0003
 #: A turn is due after each millisecond of work; a machine that is slower takes more, not fewer.
@@ -83,5 +85,5 @@ async def test_an_error_thrown_into_a_waiting_stream_comes_alone(app: faust.App)
     await asyncio.sleep(0.05)
     await stream.channel.queue.throw(KeyError("broken"))
     with pytest.raises(KeyError) as caught:
-        await asyncio.wait_for(reading, 10)
+        await asyncio.wait_for(reading, DEADLINE)
     assert caught.value.__context__ is None

@@ -14,9 +14,8 @@ from nats.aio.client import Client
 from streams.bridge.errors import TopicMismatch
 from streams.bridge.publisher import Publisher
 from streams.bridge.topics import TopicSpec, declare
+from tests.faust_apps import running
 from tests.waiting import until
-
-from .conftest import running
 
 NewApp = Callable[..., Any]
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,11 +17,12 @@ from faust.types import TP, StreamT
 from nats.aio.client import Client
 
 from streams.bridge.internals import table_size
-from streams.bridge.stores import missed_tombstones
+from streams.bridge.stores import MARGIN, missed_tombstones
 from streams.bridge.topics import TopicSpec, declare, lookup
-from tests.waiting import until
+from tests.faust_apps import running
+from tests.waiting import DEADLINE, until
 
-from .conftest import Worker, running
+from .conftest import Worker
 from .tabled import Tables, build
 
 Build = Callable[..., tuple[Any, Tables]]
@@ -183,9 +185,9 @@ async def test_a_deleted_key_stays_deleted_for_a_store_that_was_away_longer_than
 
 
 async def test_a_tombstone_is_missed_only_by_who_has_seen_nothing_younger_than_they_get(
-    client: Client, prefix: str
+    client: Client, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = TopicSpec("t", 1, prefix=prefix, compacted=True, tombstone_age=2.0)
+    spec = TopicSpec("t", 1, prefix=prefix, compacted=True, tombstone_age=3600.0)
     changelog = await declare(client.jetstream(), spec)
 
     async def missed(persisted: int) -> bool:
@@ -196,7 +198,9 @@ async def test_a_tombstone_is_missed_only_by_who_has_seen_nothing_younger_than_t
     await client.jetstream().publish(f"{prefix}.t.0.a", b"")
     await client.jetstream().publish(f"{prefix}.t.0.b", b"")
     assert not await missed(1), "the stream itself is younger"
-    await asyncio.sleep(changelog.tombstone_age)
+    # When what is there is just as old as tombstones get, and what comes is not.
+    later = time.time() + changelog.tombstone_age * MARGIN
+    monkeypatch.setattr("streams.bridge.stores.time", SimpleNamespace(time=lambda: later))
     assert await missed(1)
     assert not await missed(2), "nothing was written since"
     for key in "cd":
@@ -247,7 +251,7 @@ async def test_a_store_whose_changelog_was_made_anew_is_not_mixed_with_it(
     await until(lambda: app.crash_reason)
     assert isinstance(app.crash_reason, ConsistencyError)
     assert "faust reset" in str(app.crash_reason)
-    await asyncio.wait_for(app.stop(), 30)
+    await asyncio.wait_for(app.stop(), DEADLINE)
     app, t = new("one", topic_partitions=1, recovery_consistency_check=False)
     async with running(app):
         assert contents(t) == {f"new{n}": n for n in range(50)}
@@ -258,7 +262,8 @@ async def test_windows_last_until_they_expire_and_then_go_wherever_they_are(
     new: Build, client: Client, prefix: str
 ) -> None:
     closed: list[tuple[str, int]] = []
-    hour = 3600
+    # Windows begin and end at multiples of their size: this one ends in 2041.
+    size = 24 * 365 * 24 * 3600
 
     def with_windows(data: str, cleaning: float) -> tuple[Any, Any, Any]:
         app, _ = new(data, table_cleanup_interval=cleaning, topic_partitions=1)
@@ -268,7 +273,7 @@ async def test_windows_last_until_they_expire_and_then_go_wherever_they_are(
             default=int,
             on_window_close=lambda key, value: closed.append((key[0], value)),
         )
-        windows = table.tumbling(hour, expires=1, key_index=True)
+        windows = table.tumbling(size, expires=1, key_index=True)
 
         @app.agent(clicks)
         async def count(stream: StreamT[Any]) -> None:
@@ -281,12 +286,11 @@ async def test_windows_last_until_they_expire_and_then_go_wherever_they_are(
     async with running(app):
         for value in (1, 2):
             await clicks.send(key="lasts", value=value)
-            await clicks.send(key="ended", value=value, timestamp=time.time() - 2 * hour)
+            await clicks.send(key="ended", value=value, timestamp=time.time() - size)
         await until(lambda: sorted(table.values()) == [3, 3])
-        await asyncio.sleep(1.2)
     changelog = await lookup(client.jetstream(), prefix, "tabled-clicked-changelog")
     assert changelog is not None
-    assert changelog.max_age == hour + 1
+    assert changelog.max_age == size + 1
     app, clicks, table = with_windows("two", cleaning=0.1)
     async with running(app):
         await until(lambda: closed, "the window is closed")
@@ -380,6 +384,31 @@ async def test_a_worker_that_is_killed_leaves_tables_as_its_inputs_say(
         async with running(app):
             await until(partial(_same, t, expected))
             assert len(t.plain) == len(expected)
+
+
+@both_stores
+async def test_a_worker_that_stood_still_in_recovery_takes_what_others_wrote_for_no_loss(
+    new: Build, client: Client, prefix: str, store: str
+) -> None:
+    app, t = new("one", topic_partitions=1)
+    async with running(app):
+        for number in range(10):
+            await t.do("set", str(number), number)
+        await until(lambda: len(t.plain) == 10)
+    app, t = new("two", topic_partitions=1)
+    highwaters, js = app.consumer.highwaters, client.jetstream()
+
+    async def then_write_over_all(*partitions: Any) -> Any:
+        found = await highwaters(*partitions)
+        for key in await changed_keys(client, prefix):
+            before = await js.get_last_msg(await stream_of(client, prefix), key)
+            kept = {k: v for k, v in (before.headers or {}).items() if not k.startswith("Nats-")}
+            await js.publish(key, b"77", headers=kept)
+        return found
+
+    app.consumer.highwaters = then_write_over_all
+    async with running(app):  # until it learns that it has lost its partitions
+        assert not app.crashed
 
 
 @both_stores

@@ -15,13 +15,13 @@ from faust.types import StreamT
 from nats.aio.client import Client
 
 from mocks.servers import NatsServer
-from streams.bridge import decode
 from streams.bridge.connection import connect, parse_url
 from streams.bridge.errors import ConfigurationError, TopicMismatch
 from streams.bridge.topics import TopicSpec, declare, describe, lookup
-from tests.waiting import until
+from tests.faust_apps import read_topic, running
+from tests.waiting import DEADLINE, until
 
-from .conftest import Worker, running, together
+from .conftest import Worker, together
 from .feed import feeding
 
 NewApp = Callable[..., Any]
@@ -55,19 +55,8 @@ async def holds(client: Client, prefix: str, wanted: dict[str, int]) -> None:
 
 
 async def values(client: Client, prefix: str, topic: str) -> list[bytes | None]:
-    """Return the values that a topic of the shared stream holds, in order."""
-    js = client.jetstream()
-    info = await lookup(js, prefix, topic)
-    assert info is not None
-    found = []
-    for sequence in range(1, info.last_offset + 1):
-        try:
-            message = await js.get_msg(info.stream, sequence)
-        except Exception:
-            continue
-        if (message.subject or "").startswith(f"{prefix}.{topic}."):
-            found.append(decode(message).value)
-    return found
+    """Return the values that a topic holds, in order."""
+    return [record.value for record in await read_topic(client, prefix, topic)]
 
 
 async def test_nothing_of_an_event_is_stored_before_it_is_finished(
@@ -92,7 +81,7 @@ async def test_nothing_of_an_event_is_stored_before_it_is_finished(
         await outbox.declare()
         await inbox.send(key="a", value=7)
         await until(lambda: len(told) == 3)
-        await asyncio.sleep(0.5)  # longer than the commit interval
+        await app.consumer.commit()
         assert [result.offset for result in told] == [-1, -1, -1]
         before = await counts(client, prefix)
         assert (before["out"], before["app-seen-changelog"]) == (0, 0)
@@ -247,7 +236,7 @@ async def test_apps_without_transactions_share_the_prefix(
     asks = asking.agent(asking.topic("questions", value_type=int), name="double")(double.fun)
     async with running(exact):
         await asking.start_client()
-        assert await asyncio.wait_for(asks.ask(21), 20) == 42
+        assert await asyncio.wait_for(asks.ask(21), DEADLINE) == 42
         await asking.stop()
         usual = new_app("usual")
         topic, table = words(usual)
@@ -301,7 +290,7 @@ async def test_a_server_too_old_is_refused_with_its_version(
         with pytest.raises(ConfigurationError, match=r"2\.12 or later; 127.0.0.1:\d+ is 2\.11\.9"):
             await app.producer.start()
         await app.stop()
-        await asyncio.wait(passing, timeout=10)
+        await asyncio.wait(passing, timeout=DEADLINE)
 
 
 class SmallServer(NatsServer):
