@@ -43,3 +43,14 @@ async def records(url: str, prefix: str, topic: str) -> list[Record]:
         return found
     finally:
         await client.close()
+
+
+async def at_least(url: str, prefix: str, topic: str, count: int) -> list[Record]:
+    """Return everything that is on a topic once that is so many records."""
+
+    async def enough() -> list[Record]:
+        found = await records(url, prefix, topic)
+        return found if len(found) >= count else []
+
+    found: list[Record] = await until(enough, f"{count} records in {topic}")
+    return found

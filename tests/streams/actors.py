@@ -1,6 +1,5 @@
 """A mesh whose actors a test gives, and what becomes of its messages."""
 
-import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,7 +16,7 @@ from streams.payload import Payload, Response
 from streams.settings import Settings
 from streams.slip import RouteSlip
 from streams.topics import DEAD_LETTERS, JOURNAL
-from tests.faust_apps import records, running
+from tests.faust_apps import at_least, records, running
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -37,25 +36,20 @@ class Bench:
     def __init__(self, mesh: Mesh) -> None:
         self.mesh = mesh
 
-    async def on(self, topic: str) -> list[Any]:
-        return await records(self.mesh.settings.broker_url, self.mesh.settings.prefix, topic)
+    async def on(self, topic: str, least: int = 0) -> list[Any]:
+        """Return what is on a topic, once that is so many records."""
+        settings = self.mesh.settings
+        if not least:
+            return await records(settings.broker_url, settings.prefix, topic)
+        return await at_least(settings.broker_url, settings.prefix, topic, least)
 
     async def journal(self, count: int = 1) -> list[Message]:
         """Return the journal once it holds `count` turns."""
-        for _ in range(1000):
-            found = await self.on(JOURNAL)
-            if len(found) >= count:
-                return [Message.decode(record.value or b"") for record in found]
-            await asyncio.sleep(0.02)
-        raise AssertionError(f"the journal holds {len(found)} turns, not {count}")
+        return [Message.decode(record.value or b"") for record in await self.on(JOURNAL, count)]
 
     async def dead_letters(self, count: int = 1) -> list[Any]:
-        for _ in range(1000):
-            found = await self.on(DEAD_LETTERS)
-            if len(found) >= count:
-                return found
-            await asyncio.sleep(0.02)
-        raise AssertionError(f"there are {len(found)} dead letters, not {count}")
+        """Return the dead letters once there are so many."""
+        return await self.on(DEAD_LETTERS, count)
 
     def counted(self, name: str, **labels: str) -> float:
         """Return what a series of the metrics has counted."""

@@ -14,6 +14,7 @@ from streams.gateway import Gateway
 from streams.mailbox import Mesh
 from streams.message import Message
 from streams.payload import Response
+from streams.reply import Reply
 from streams.settings import Settings
 from tables.sessions import Sessions
 from tests.faust_apps import running
@@ -106,3 +107,14 @@ async def connected(settings: Settings) -> AsyncIterator[Gateway]:
         yield gateway
     finally:
         await gateway.close()
+
+
+async def replies(gateway: Gateway, session: str, count: int) -> list[Reply]:
+    """Return a session's replies once there are so many."""
+
+    async def enough() -> list[Reply]:
+        found = await gateway.replies(session)
+        return found if len(found) >= count else []
+
+    found: list[Reply] = await until(enough, f"{count} replies in {session}")
+    return found

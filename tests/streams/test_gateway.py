@@ -15,9 +15,9 @@ from streams.replies import reply_subject
 from streams.reply import Progress, Reply
 from streams.settings import Settings
 from streams.topics import JOURNAL
-from tests.faust_apps import records
-from tests.streams.small_mesh import SmallMesh, connected
-from tests.waiting import until
+from tests.faust_apps import at_least
+from tests.streams.small_mesh import SmallMesh, connected, replies
+from tests.waiting import DEADLINE, until
 
 
 def turn(text: str = "hello", session_id: str = "s1", turn_id: str = "") -> Message:
@@ -33,15 +33,6 @@ def settings(nats_url: str, prefix: str, tmp_path: Path) -> Settings:
     return Settings(broker_url=nats_url, prefix=prefix, data_dir=tmp_path, partitions=2)
 
 
-async def replies_until(gateway: Gateway, session: str, count: int) -> list[Reply]:
-    for _ in range(1000):
-        found = await gateway.replies(session)
-        if len(found) >= count:
-            return found
-        await asyncio.sleep(0.02)
-    raise AssertionError(f"{len(found)} replies, not {count}")
-
-
 async def test_a_turn_goes_in_and_progress_and_reply_come_out(settings: Settings) -> None:
     """Known fault: replies never arrived because nobody listened where they went."""
     async with SmallMesh(settings).running(), connected(settings) as gateway:
@@ -49,7 +40,7 @@ async def test_a_turn_goes_in_and_progress_and_reply_come_out(settings: Settings
             sent = turn("hello")
             await gateway.send(sent)
             seen: list[Reply | Progress] = []
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(DEADLINE):
                 async for frame in listener:
                     seen.append(frame)
                     if isinstance(frame, Reply):
@@ -71,8 +62,8 @@ async def test_the_same_turn_sent_twice_is_worked_on_once(settings: Settings) ->
         await gateway.send(sent)
         await gateway.send(sent)
         await gateway.send(turn("second"))
-        found = await replies_until(gateway, "s1", 2)
-        journal = await records(settings.broker_url, settings.prefix, JOURNAL)
+        found = await replies(gateway, "s1", 2)
+        journal = await at_least(settings.broker_url, settings.prefix, JOURNAL, 2)
     assert [reply.response for reply in found] == ["|hello", "hello|second"]
     assert len(journal) == 2
 
@@ -87,7 +78,7 @@ async def test_turns_of_one_session_are_worked_on_one_at_a_time_in_order(
             await gateway.send(turn(f"m{number}"))
         await until(lambda: (s := small.sessions.get("s1")) and len(s.waiting) == 5)
         small.release.set()
-        found = await replies_until(gateway, "s1", 6)
+        found = await replies(gateway, "s1", 6)
     assert [reply.sequence for reply in found] == [1, 2, 3, 4, 5, 6]
     assert found[-1].response == "m0 m1 m2 m3 m4|m5"
 
@@ -106,10 +97,10 @@ async def test_one_turn_too_many_is_answered_and_does_not_block_the_others(
     async with small.running(), connected(settings) as gateway:
         for number in range(3):
             await gateway.send(turn(f"m{number}", turn_id=f"t{number}"))
-        (refused,) = await replies_until(gateway, "s1", 1)
+        (refused,) = await replies(gateway, "s1", 1)
         assert (refused.message_id, refused.state) == ("t2", "failed")
         small.release.set()
-        found = await replies_until(gateway, "s1", 3)
+        found = await replies(gateway, "s1", 3)
     assert [reply.message_id for reply in found] == ["t2", "t0", "t1"]
 
 
@@ -120,9 +111,9 @@ async def test_sessions_are_kept_apart(settings: Settings) -> None:
         gateway.listen("mine") as listener,
     ):
         await gateway.send(turn("secret", session_id="other"))
-        await replies_until(gateway, "other", 1)
+        await replies(gateway, "other", 1)
         await gateway.send(turn("hello", session_id="mine"))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(DEADLINE):
             async for frame in listener:
                 assert frame.session_id == "mine"
                 if isinstance(frame, Reply):
@@ -133,10 +124,10 @@ async def test_sessions_survive_a_restart_of_the_worker(settings: Settings) -> N
     async with connected(settings) as gateway:
         async with SmallMesh(settings).running():
             await gateway.send(turn("first"))
-            await replies_until(gateway, "s1", 1)
+            await replies(gateway, "s1", 1)
         async with SmallMesh(settings).running():
             await gateway.send(turn("second"))
-            found = await replies_until(gateway, "s1", 2)
+            found = await replies(gateway, "s1", 2)
     assert found[1].response == "first|second"
     assert found[1].sequence == 2
 
@@ -147,7 +138,7 @@ async def test_a_turn_sent_while_no_worker_is_there_waits_for_one(settings: Sett
         await gateway.send(turn("early"))
         assert not (await gateway.ping()).ready
         async with SmallMesh(settings).running():
-            (reply,) = await replies_until(gateway, "s1", 1)
+            (reply,) = await replies(gateway, "s1", 1)
             assert reply.response == "|early"
             assert (await gateway.ping()).ready
 
@@ -158,7 +149,7 @@ async def test_without_a_broker_everything_says_so_and_comes_back_with_it(tmp_pa
         settings = Settings(broker_url=server.url, data_dir=tmp_path, partitions=2)
         async with SmallMesh(settings).running(), connected(settings) as gateway:
             await gateway.send(turn("before"))
-            await replies_until(gateway, "s1", 1)
+            await replies(gateway, "s1", 1)
             server.kill()
             await until(lambda: not gateway.connected)
             with pytest.raises(GatewayUnavailable):
@@ -169,7 +160,7 @@ async def test_without_a_broker_everything_says_so_and_comes_back_with_it(tmp_pa
             server.start()
             await until(lambda: gateway.connected, "the gateway coming back")
             await gateway.send(turn("after"))
-            found = await replies_until(gateway, "s1", 2)
+            found = await replies(gateway, "s1", 2)
             assert found[-1].response == "before|after"
 
 
@@ -193,7 +184,7 @@ async def test_a_long_session_is_read_back_whole(settings: Settings) -> None:
                     reply_subject(settings, "s1"), reply.model_dump_json().encode()
                 )
         await client.flush()
-        found = await replies_until(gateway, "s1", count)
+        found = await replies(gateway, "s1", count)
         assert [reply.sequence for reply in found] == list(range(1, count + 1))
         later = await gateway.replies("s1", after=count - 2)
         assert [reply.sequence for reply in later] == [count - 1, count]

@@ -11,6 +11,7 @@ from streams.settings import Settings
 from streams.topics import JOURNAL
 from tests.streams.replay.turns import finished
 from tests.streams.small_mesh import settings_apart
+from tests.waiting import DEADLINE
 
 #: Steps of the event loop between a turn's arrival and the reader's end, each tried so often.
 STEPS = 12
@@ -47,6 +48,6 @@ async def test_who_reads_ends_when_told_to_also_while_a_turn_arrives(
         for _ in range(number % STEPS):
             await asyncio.sleep(0)
         reader.cancel()
-        done, _ = await asyncio.wait([reader], timeout=10)
+        done, _ = await asyncio.wait([reader], timeout=DEADLINE)
         assert done, f"it read on, told to end {number % STEPS} steps later"
         assert reader.cancelled()

@@ -24,6 +24,7 @@ from streams.slip import RouteSlip
 from streams.trace import note
 from tables.sessions import Sessions
 from tests.faust_apps import running
+from tests.streams.small_mesh import replies
 from tests.waiting import until
 
 EMAIL = "ann@example.com"
@@ -146,9 +147,4 @@ class Stage:
 
     async def replies(self, session: str, count: int) -> list[Reply]:
         """Return the session's replies once there are so many."""
-        for _ in range(1000):
-            found = await self.gateway.replies(session)
-            if len(found) >= count:
-                return found
-            await asyncio.sleep(0.02)
-        raise AssertionError(f"{len(found)} replies, not {count}")
+        return await replies(self.gateway, session, count)

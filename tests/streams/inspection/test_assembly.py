@@ -20,6 +20,7 @@ from streams.slip import SENTIMENT_ANALYZER, RouteSlip
 from streams.topics import DEAD_LETTERS, JOURNAL, REPLIES
 from tests.streams.inspection.stage import SECRET, Stage
 from tests.streams.small_mesh import settings_apart
+from tests.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -36,11 +37,19 @@ async def seen(
 ) -> tuple[Conversation, Trail]:
     """Return the conversation, and its trail, once it looks as `when` says."""
     trail = Trail(stage.client, stage.settings.prefix, session)
-    for _ in range(1000):
+    return await looks(trail, when, **options), trail
+
+
+async def looks(trail: Trail, when: Callable[[Conversation], bool], **options: Any) -> Conversation:
+    """Return the conversation of a trail once it looks as `when` says."""
+
+    async def fulfilled() -> Conversation | None:
         await trail.look()
-        if when(found := conversation(trail, **options)):
-            return found, trail
-    raise AssertionError(found.model_dump_json(indent=1))
+        found = conversation(trail, **options)
+        return found if when(found) else None
+
+    found: Conversation = await until(fulfilled, "the conversation looks so")
+    return found
 
 
 def closed(turns: int) -> Callable[[Conversation], bool]:
@@ -170,10 +179,7 @@ async def test_a_turn_under_way_and_the_one_that_waits_for_it(stage: Stage) -> N
     assert path(waiting) == [(CUSTOMER, "conversation", "waits")]
     stage.release.set()
     await stage.replies(session, 2)
-    for _ in range(1000):
-        await trail.look()
-        if closed(2)(found := conversation(trail)):
-            break
+    found = await looks(trail, closed(2))
     assert [turn.state for turn in found.turns] == ["answered", "answered"]
     assert path(found.turns[1])[:2] == [
         (CUSTOMER, "conversation", "waits"),
@@ -238,10 +244,7 @@ async def test_turns_that_are_as_they_were_are_not_put_together_again(stage: Sta
     (first,) = conversation(trail, None, known).turns
     assert conversation(trail, None, known).turns[0] is first
     await stage.play("again", session=session)
-    for _ in range(1000):
-        await trail.look()
-        if closed(2)(found := conversation(trail, None, known)):
-            break
+    found = await looks(trail, closed(2), known=known)
     assert found.turns[0] is first
     assert found.turns[1].state == "answered"
 

@@ -19,6 +19,7 @@ from streams.inspection.mesh import (
 from streams.inspection.overview import Observer
 from tests.streams.inspection.stage import Stage
 from tests.streams.small_mesh import settings_apart
+from tests.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -38,12 +39,13 @@ async def seen(
     """Return the graph once it looks as `when` says."""
     observer = observer or MeshObserver(stage.client, stage.settings)
     overview = Observer(stage.client, stage.settings)
-    for _ in range(500):
+
+    async def fulfilled() -> MeshView | None:
         view = await observer.look(await overview.look())
-        if when(view):
-            return view
-        await asyncio.sleep(0.02)
-    raise AssertionError(view.model_dump_json(indent=1))
+        return view if when(view) else None
+
+    found: MeshView = await until(fulfilled, "the graph looks so")
+    return found
 
 
 async def test_ways_are_those_that_turns_took_and_how_often(stage: Stage) -> None:
@@ -96,7 +98,7 @@ async def test_what_waits_shows_as_lag_while_it_waits(stage: Stage) -> None:
         return next(node.lag or 0 for node in view.nodes if node.name == "sentiment_analyzer")
 
     observer = MeshObserver(stage.client, stage.settings)
-    await seen(stage, lambda view: lag(view) == 0, observer)
+    before = await seen(stage, lambda view: lag(view) == 0 and view.turns >= 6, observer)
     stage.release.clear()
     sessions = [secrets.token_hex(6) for _ in range(3)]
     for session in sessions:
@@ -105,7 +107,8 @@ async def test_what_waits_shows_as_lag_while_it_waits(stage: Stage) -> None:
     stage.release.set()
     for session in sessions:
         await stage.replies(session, 1)
-    await seen(stage, lambda view: lag(view) == 0, observer)
+    ended = before.turns + len(sessions)
+    await seen(stage, lambda view: lag(view) == 0 and view.turns == ended, observer)
 
 
 async def test_a_further_look_reads_only_what_is_new_and_not_more_than_so_much(

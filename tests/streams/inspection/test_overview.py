@@ -15,17 +15,18 @@ from streams.settings import Settings
 from streams.topics import declare_topics, topics
 from tests.faust_apps import running
 from tests.streams.inspection.conftest import Fill
-from tests.waiting import DEADLINE
+from tests.waiting import until
 
 
 async def seen(observer: Observer, condition: Any) -> Overview:
     """Look until what is seen fulfils a condition."""
-    async with asyncio.timeout(DEADLINE):
-        while True:
-            overview = await observer.look()
-            if condition(overview):
-                return overview
-            await asyncio.sleep(0.05)
+
+    async def fulfilled() -> Overview | None:
+        overview = await observer.look()
+        return overview if condition(overview) else None
+
+    found: Overview = await until(fulfilled, "the overview looks so")
+    return found
 
 
 def named(overview: Overview, name: str) -> TopicView:

@@ -18,6 +18,7 @@ from streams.topics import DEAD_LETTERS, JOURNAL, REPLIES, topics
 from tests.faust_apps import records
 from tests.streams.inspection.stage import Stage
 from tests.streams.small_mesh import settings_apart
+from tests.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -50,11 +51,12 @@ async def everything(stage: Stage, session: str) -> set[tuple[str, int]]:
 async def settled(stage: Stage, session: str, turns: int) -> None:
     """Wait until the journal has so many turns of a session: it is written after the reply."""
     looked = trail(stage, session)
-    for _ in range(1000):
+
+    async def enough() -> bool:
         await looked.look()
-        if sum(topic == JOURNAL for topic, _ in looked.found) >= turns:
-            return
-    raise AssertionError("the journal does not have the turns")
+        return sum(topic == JOURNAL for topic, _ in looked.found) >= turns
+
+    await until(enough, f"{turns} turns in the journal")
 
 
 async def test_all_records_of_the_session_are_found_and_nobody_elses(stage: Stage) -> None:
@@ -177,10 +179,12 @@ async def test_what_is_no_message_is_found_too(stage: Stage) -> None:
     place = subject(stage.settings.prefix, CONVERSATION, partition_for(key, 1))
     await stage.client.jetstream().publish(place, b"rubbish", headers=encode_headers(key, b""))
     looked = trail(stage, mine)
-    for _ in range(1000):
+
+    async def buried() -> bool:
         await looked.look()
-        if len(looked.found) == 2:
-            break
+        return len(looked.found) == 2
+
+    await until(buried, "its dead letter")
     assert {topic for topic, _ in looked.found} == {CONVERSATION, DEAD_LETTERS}
     assert [found.turn for found in looked.found.values()] == [None, None]
 

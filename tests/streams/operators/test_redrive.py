@@ -19,13 +19,13 @@ from streams.operators.fates import Fate, fates
 from streams.operators.letters import Letter, NoLetter, Wanted, find, read
 from streams.operators.redrive import AlreadyRedriven, Change, edited, plan, redrive, set_aside
 from streams.post import put
-from streams.reply import Reply
 from streams.settings import Settings
 from streams.slip import HOP_LIMIT, RouteSlip
 from streams.topics import JOURNAL
-from tests.faust_apps import records
+from tests.faust_apps import at_least, records
 from tests.streams.operators.letters import NOW, bury, turn
-from tests.streams.small_mesh import TO_THE_BREAKABLE, BreakableMesh, connected
+from tests.streams.small_mesh import TO_THE_BREAKABLE, BreakableMesh, connected, replies
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -206,30 +206,22 @@ async def mesh(settings: Settings) -> AsyncIterator[tuple[BreakableMesh, Gateway
         yield small, gateway
 
 
-async def replies(gateway: Gateway, count: int) -> list[Reply]:
-    for _ in range(1000):
-        if len(found := await gateway.replies("s1")) >= count:
-            return found
-        await asyncio.sleep(0.02)
-    raise AssertionError(f"{len(found)} replies, not {count}")
-
-
 async def letters(gateway: Gateway, count: int) -> list[Letter]:
-    for _ in range(1000):
+    async def enough() -> list[Letter]:
         found = (await find(gateway.client, gateway.settings, Wanted())).letters
-        if len(found) >= count:
-            return found
-        await asyncio.sleep(0.02)
-    raise AssertionError(f"{len(found)} letters, not {count}")
+        return found if len(found) >= count else []
+
+    found: list[Letter] = await until(enough, f"{count} letters")
+    return found
 
 
 async def fate(gateway: Gateway, one: Letter, became: str) -> Fate:
-    for _ in range(1000):
+    async def fulfilled() -> Fate | None:
         (found,) = await fates(gateway.client, gateway.settings, [one])
-        if found.became == became:
-            return found
-        await asyncio.sleep(0.02)
-    raise AssertionError(f"the letter is {found.became}, not {became}")
+        return found if found.became == became else None
+
+    found: Fate = await until(fulfilled, f"the letter is {became}")
+    return found
 
 
 async def test_the_customer_gets_the_reply_of_a_redriven_turn_after_the_apology(
@@ -238,7 +230,7 @@ async def test_the_customer_gets_the_reply_of_a_redriven_turn_after_the_apology(
     async with mesh(settings) as (small, gateway):
         client = gateway.client
         await gateway.send(turn(slip=TO_THE_BREAKABLE))
-        (apology,) = await replies(gateway, 1)
+        (apology,) = await replies(gateway, "s1", 1)
         (one,) = await letters(gateway, 1)
         assert (apology.state, one.topic) == ("failed", slip.ESCALATION_ROUTER)
         assert await fates(client, settings, [one]) == [Fate()]
@@ -248,7 +240,7 @@ async def test_the_customer_gets_the_reply_of_a_redriven_turn_after_the_apology(
         assert (await fate(gateway, one, "buried again")).again == newer.offset
         small.broken = False
         done = await redrive(client, settings, "tom", newer.offset, Change(), seen=0)
-        found = await replies(gateway, 3)
+        found = await replies(gateway, "s1", 3)
         assert [(reply.sequence, reply.message_id) for reply in found] == [
             (1, "t1"),
             (2, "t1"),
@@ -259,7 +251,7 @@ async def test_the_customer_gets_the_reply_of_a_redriven_turn_after_the_apology(
         assert [(each.operator, each.attempt, each.arrived) for each in told.redrives] == [
             ("tom", 1, True)
         ]
-        journal = await records(settings.broker_url, settings.prefix, JOURNAL)
+        journal = await at_least(settings.broker_url, settings.prefix, JOURNAL, 3)
         last = Message.decode(journal[-1].value or b"")
         assert last.payload.turn == 1
         assert [hand.operator for hand in last.by_hand] == ["ines", "tom"]
@@ -298,14 +290,13 @@ async def test_a_mended_letter_frees_its_session_and_those_that_wait_in_it(
         )
         (one,) = await letters(gateway, 1)
         assert (one.message, one.value, one.session_id) == (None, value, "s1")
-        while not ((session := small.sessions.get("s1")) and session.waiting):
-            await asyncio.sleep(0.02)
+        await until(lambda: (session := small.sessions.get("s1")) and session.waiting)
         assert await gateway.replies("s1") == []
         small.broken = False
         mended = one.text().replace('"version":2', '"version":1')
         change = Change(text=mended, steps=[slip.SENTIMENT_ANALYZER])
         await redrive(gateway.client, settings, "ines", one.offset, change, seen=0)
-        first, second = await replies(gateway, 2)
+        first, second = await replies(gateway, "s1", 2)
         assert (first.message_id, second.message_id) == ("t1", "t2")
         assert second.response == "hello|later"
         told = await fate(gateway, one, "answered")
