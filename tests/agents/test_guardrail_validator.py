@@ -1,4 +1,3 @@
-import time
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -351,12 +350,11 @@ def test_no_text_breaks_the_guardrail(text: str, said: str) -> None:
     assert inspect(text) == inspect(text)
 
 
+@pytest.mark.timeout(30)  # an expression that backtracks takes hours
 @pytest.mark.parametrize("piece", [" ", "\n", "a ", "1 ", "ignore ", "$1,", "a@b.", "((", "x@"])
 def test_no_text_takes_long(piece: str) -> None:
     text = piece * (4000 // len(piece))
-    started = time.perf_counter()
     inspect(text)
     by_rules(text)
     analyze(text)
     validate(reply(text[:2900]))
-    assert time.perf_counter() - started < 1.5
