@@ -125,13 +125,12 @@ class Socket:
             if frame["type"] in kinds:
                 return frame
 
-    async def silent(self, seconds: float = 0.3) -> bool:
-        """Say whether nothing comes for a while."""
-        try:
-            await self.raw.receive(timeout=seconds)
-        except TimeoutError:
-            return True
-        return False
+    async def until_reply(self) -> list[dict[str, Any]]:
+        """Return all that comes, up to the next reply."""
+        frames = [await self.next()]
+        while frames[-1]["type"] != "reply":
+            frames.append(await self.next())
+        return frames
 
     async def close(self) -> None:
         await self.raw.close()
