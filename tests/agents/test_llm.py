@@ -95,7 +95,7 @@ async def server() -> AsyncIterator[Server]:
 
 def settings(server: Server, **changes: Any) -> Settings:
     # The first call of a run also waits for litellm to load.
-    given: dict[str, Any] = {"llm_port": server.port, "llm_timeout": 60, **changes}
+    given: dict[str, Any] = {"llm_port": server.port, "llm_timeout": 150, **changes}
     return Settings(_env_file=None, **given)
 
 
@@ -242,7 +242,7 @@ async def test_a_hanging_model_is_given_up_in_time(server: Server, model: Model,
 
 
 async def test_nobody_listening_is_a_failure(unused_tcp_port: int) -> None:
-    model = Model(Settings(_env_file=None, llm_port=unused_tcp_port, llm_timeout=60))
+    model = Model(Settings(_env_file=None, llm_port=unused_tcp_port, llm_timeout=150))
     try:
         with pytest.raises(ModelUnavailable):
             await ask(model)
