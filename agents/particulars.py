@@ -103,7 +103,11 @@ _RETURN_REASONS: Final = (
 
 _OWN: Final = pattern("my", "i (?:have |had )?(?:ordered|bought|got|purchased|received)", "mine")
 _PAID: Final = pattern(
-    "(?:did|have|had) i (?:pay|paid)", "i paid", "(?:how much|what) (?:was|were|did)"
+    "(?:did|have|had) i (?:pay|paid)",
+    "i paid",
+    "(?:how much|what) (?:was|were|did)",
+    "was i charged",
+    "did (?:it|they) cost",
 )
 _ALL_OF_THEM: Final = re.compile(
     r"\W*(?:(?:yes|yeah|ok(?:ay)?|no)\W+)?(?:do )?(?:both|all)(?: of (?:them|those|these))?"

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from agents import reply_wording as say
 from agents.language import lets_it_be, pattern, plain, words
 from agents.particulars import (
+    asks_what_was_paid,
     describe_address,
     dollars,
     items_named,
@@ -132,9 +133,6 @@ _MY_OWN: Final = pattern(
     "i've (?:ordered|bought)",
     "did i (?:pay|order|buy)", "was", "were", "have i paid",
 )  # fmt: skip
-_PAID: Final = pattern(
-    "did i pay", "i paid", "have i paid", "was i charged", "did (?:it|they) cost"
-)
 _OPENING_HOURS: Final = pattern(
     "(?:opening|business|working|office) (?:hours|times)", "hours of operation",
     "(?:are|do) you (?:open|close)",
@@ -473,7 +471,7 @@ class _Briefing:
             if not asked & (known | {"price", "cost", "much", "pay", "paid"}):
                 told.append(NOT_ON_THE_ORDER)
             return told
-        if mine and _PAID.search(said):
+        if mine and asks_what_was_paid(said):
             for order in self.focus or self.context.orders[:ORDERS_TOLD]:
                 told += self._payments(order)
         return told
