@@ -15,12 +15,12 @@ from streams.message import Hop, Message
 from streams.operators.audit import Entry, append
 from streams.payload import SLOTS, IntentName, Json
 from streams.replay.comparison import ASPECTS, VERDICTS, Aspect, Verdict, compare_hops
-from streams.replay.request import ACTORS, JOURNAL, WORKERS_MOST, ReplayRequest, WhatIf
+from streams.replay.request import ACTORS, THE_JOURNAL, WORKERS_MOST, ReplayRequest, WhatIf
 from streams.replay.rerun import following
 from streams.replay.shelf import recordings
 from streams.replay.spread import spread
 from streams.replay.words import leading_in_words
-from streams.topics import JOURNAL as TOPIC
+from streams.topics import JOURNAL
 from tables import run_comparison
 from tables.results import Result, Row, Wanted
 from tables.run import Listed, Run, Stopped
@@ -150,7 +150,7 @@ async def start(request: web.Request) -> web.Response:
     asked = read(ReplayRequest, await body(request), MOST_TEXT)
     if asked.what_if is not None:
         raise ApiError(422, "invalid", "what_if: begins at a turn of a run", field="what_if")
-    if asked.source == JOURNAL:
+    if asked.source == THE_JOURNAL:
         return await _start(request, asked)
     for one in await asyncio.to_thread(recordings, request.app[ROOM].settings.data_dir):
         if one.name == asked.source:
@@ -354,7 +354,7 @@ async def _journal(request: web.Request) -> Json | None:
     """Return how much the journal holds; None while the broker is away."""
     with suppress(GatewayUnavailable):
         for topic in (await request.app[LOOKOUT].look()).topics:
-            if topic.name == TOPIC:
+            if topic.name == JOURNAL:
                 return topic.model_dump(include={"messages", "bytes", "retention_seconds"})
     return None
 

@@ -10,7 +10,8 @@ from agents.context_retriever import focus
 from agents.decision_router import decide
 from agents.guardrail_validator import inspect, validate
 from agents.intent_analyzer import by_rules
-from agents.response_generator import compose, facts
+from agents.reply_brief import facts
+from agents.response_generator import compose
 from agents.sentiment_analyzer import analyze
 from mocks import world, writing
 from streams.payload import (

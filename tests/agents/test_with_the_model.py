@@ -9,7 +9,8 @@ from aiohttp import web
 from agents.guardrail_validator import examine, validate
 from agents.intent_analyzer import understand
 from agents.llm import Model
-from agents.response_generator import answer, compose, facts
+from agents.reply_brief import facts
+from agents.response_generator import answer, compose
 from mocks import llm
 from streams.message import Hop, Message, Recovery
 from streams.payload import (
