@@ -15,7 +15,6 @@ Kind = Literal[
     "order_id", "tracking_number", "email", "phone", "product", "amount", "date", "zip", "name"
 ]
 
-_SHOP_ID: Final = re.compile(r"#?\s?W\d{7}", re.IGNORECASE)
 _MONTHS: Final = (
     r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|"
     r"sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"

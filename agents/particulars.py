@@ -103,7 +103,11 @@ _RETURN_REASONS: Final = (
 
 _OWN: Final = pattern("my", "i (?:have |had )?(?:ordered|bought|got|purchased|received)", "mine")
 _PAID: Final = pattern(
-    "(?:did|have|had) i (?:pay|paid)", "i paid", "(?:how much|what) (?:was|were|did)"
+    "(?:did|have|had) i (?:pay|paid)",
+    "i paid",
+    "(?:how much|what) (?:was|were|did)",
+    "was i charged",
+    "did (?:it|they) cost",
 )
 _ALL_OF_THEM: Final = re.compile(
     r"\W*(?:(?:yes|yeah|ok(?:ay)?|no)\W+)?(?:do )?(?:both|all)(?: of (?:them|those|these))?"
@@ -247,7 +251,7 @@ def _matching(text: str, items: Sequence[Json]) -> list[Json]:
 
 
 def _options_said(item: Json, said: set[str]) -> int:
-    values = [set(words(str(value))) for value in _options(item).values()]
+    values = [set(words(str(value))) for value in options_of(item).values()]
     return sum(bool(value) and value <= said for value in values)
 
 
@@ -281,8 +285,8 @@ def variant_wanted(text: str, item: Json, product: Json) -> Choice:
 
     Options that are not named stay as they are, as far as there is such a variant.
     """
-    current = _options(item)
-    others = [v for v in _variants(product) if _id(v) != _id(item)]
+    current = options_of(item)
+    others = [v for v in variants_of(product) if _id(v) != _id(item)]
     available = [v for v in others if v.get("available")]
     by_id = [v for v in others if _id(v) and _id(v) in words(text)]
     if len(by_id) == 1:
@@ -291,8 +295,8 @@ def variant_wanted(text: str, item: Json, product: Json) -> Choice:
     if not named or any(len(values) > 1 for values in named.values()):
         return Choice(item, choices=available)
     asked = {option: values[0] for option, values in named.items()}
-    fitting = [v for v in others if asked.items() <= _options(v).items()]
-    exact = [v for v in fitting if _options(v) == {**current, **asked}]
+    fitting = [v for v in others if asked.items() <= options_of(v).items()]
+    exact = [v for v in fitting if options_of(v) == {**current, **asked}]
     if len(exact) == 1:
         return _chosen(item, exact[0], [v for v in fitting if v.get("available")] or available)
     to_be_had = [v for v in fitting if v.get("available")]
@@ -310,9 +314,9 @@ def _chosen(item: Json, variant: Json, available: list[Json]) -> Choice:
 def _values_named(text: str, current: Json, variants: list[Json]) -> dict[str, list[str]]:
     """Return, by option, the values that the text names, without the one that goes back."""
     named: dict[str, list[str]] = {}
-    options = {option for variant in variants for option in _options(variant)}
+    options = {option for variant in variants for option in options_of(variant)}
     for option in sorted(options):
-        values = {str(_options(v).get(option)) for v in variants if option in _options(v)}
+        values = {str(options_of(v).get(option)) for v in variants if option in options_of(v)}
         said = sorted(value for value in values if _says(text, option, value))
         # "2 pieces" is also in "12 pieces" for nobody, but "black" is in "matte black".
         said = [v for v in said if not any(v != w and set(words(v)) < set(words(w)) for w in said)]
@@ -359,16 +363,18 @@ def _says_yes_or_no(said: str, key: str) -> str | None:
 
 def describe_variant(variant: Json) -> str:
     """Return a variant's options in words, with its price."""
-    options = ", ".join(f"{option} {value}" for option, value in _options(variant).items())
+    options = ", ".join(f"{option} {value}" for option, value in options_of(variant).items())
     return f"{options or _id(variant)} ({dollars(variant.get('price'))})"
 
 
-def _options(thing: Json) -> Json:
+def options_of(thing: Json) -> Json:
+    """Return the options of an item or a variant, such as `{"size": "M"}`."""
     options = thing.get("options")
     return options if isinstance(options, dict) else {}
 
 
-def _variants(product: Json) -> list[Json]:
+def variants_of(product: Json) -> list[Json]:
+    """Return the variants of a product."""
     variants = product.get("variants")
     return [v for v in variants if isinstance(v, dict)] if isinstance(variants, list) else []
 

@@ -163,10 +163,6 @@ BAD_EVENT: Final = pattern(
     r"damaged", r"missing", r"wrong", r"again", r"fail\w*", r"hours?", r"never", r"no one",
     r"nobody", r"not", r"nothing", r"still", r"no", r"another", r"ignor\w+", r"stuck", r"error",
 )  # fmt: skip
-PRAISE: Final = listed(
-    "great nice awesome wonderful perfect fantastic lovely brilliant thanks thank good excellent "
-    "amazing love loving bravo congrats outstanding impressive"
-)
 
 _STRONGER: Final = listed(
     """very really so soo extremely absolutely totally completely utterly incredibly super beyond

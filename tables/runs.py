@@ -13,6 +13,7 @@ from streams.replay.summary import Summary
 from tables.run import About, Listed, Run
 from tables.run_file import (
     NoSuchRun,
+    RunIsWritten,
     at_once,
     check,
     files_of,
@@ -91,12 +92,23 @@ class Runs:
         """Return the id of a run as people name it: `last` is the newest."""
         return self.newest() if name == LAST else name
 
-    def stop(self, run: str, why: str) -> None:
-        """Ask whoever writes a run to end it: that one meets Stopped with `why`."""
+    def under_way(self, run: str) -> Path:
+        """Return the file of a run that somebody writes; NoSuchRun if nobody does."""
         path = self._existing(run)
         if not is_locked(path):
             raise NoSuchRun(f"Replay {run!r} is not under way.")
-        stop_file(path).write_text(why)
+        return path
+
+    def ended(self, run: str) -> Path:
+        """Return the file of a run that nobody writes; RunIsWritten if somebody does."""
+        path = self._existing(run)
+        if is_locked(path):
+            raise RunIsWritten(f"Replay {run!r} is under way.")
+        return path
+
+    def stop(self, run: str, why: str) -> None:
+        """Ask whoever writes a run to end it: that one meets Stopped with `why`."""
+        stop_file(self.under_way(run)).write_text(why)
 
     def delete(self, run: str) -> None:
         """Delete a run; RunIsWritten while it is under way."""

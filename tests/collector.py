@@ -2,7 +2,6 @@
 
 import gzip
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-DEADLINE = 30.0
+from tests.waiting import block_until
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Collector:
     def __init__(self, url: str) -> None:
         self.url = url
         self._spans: list[Span] = []
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
 
     def take(self, body: bytes) -> None:
         request = ExportTraceServiceRequest.FromString(body)
@@ -58,27 +57,27 @@ class Collector:
             for scope in resource.scope_spans
             for span in scope.spans
         ]
-        with self._changed:
+        with self._lock:
             self._spans += spans
-            self._changed.notify_all()
 
     def spans(self, **attributes: Any) -> list[Span]:
         """Return those spans that have come so far and have these attributes (`mesh_turn=`)."""
         wanted = {name.replace("_", "."): value for name, value in attributes.items()}.items()
-        with self._changed:
+        with self._lock:
             return [span for span in self._spans if wanted <= span.attributes.items()]
 
     def trace(self, complete: Callable[[list[Span]], bool], **attributes: Any) -> list[Span]:
         """Return all spans of the trace of the span with these attributes, once it is complete."""
-        deadline = time.monotonic() + DEADLINE
-        while time.monotonic() < deadline:
+
+        def came() -> list[Span]:
             for found in self.spans(**attributes):
                 whole = [span for span in self.spans() if span.trace == found.trace]
                 if complete(whole):
                     return whole
-            with self._changed:
-                self._changed.wait(0.2)
-        raise AssertionError(f"no such trace came: {self.spans(**attributes)}")
+            return []
+
+        trace: list[Span] = block_until(came, f"a trace with {attributes}")
+        return trace
 
 
 def _values(attributes: Any) -> dict[str, Any]:

@@ -5,10 +5,8 @@ import contextlib
 import json
 import secrets
 import signal
-import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
@@ -33,6 +31,7 @@ from streams.topics import JOURNAL, REPLIES, topics
 from tables.history import History
 from tests.browser import chromium, needs_browser
 from tests.faust_apps import records
+from tests.waiting import until
 from tests.whole_mesh import ROOT, WholeMesh, until_ready, whole_mesh
 
 pytestmark = pytest.mark.timeout(300)
@@ -121,9 +120,9 @@ async def test_a_customer_writes_in_the_page_and_reads_the_answer(mesh: WholeMes
         await page.keyboard.type("I want to return my order #W7000401")
         await page.keyboard.press("Enter")
         answer = page.locator(".theirs .text").last
-        await expect(answer).to_contain_text("Shall I take back", timeout=30_000)
+        await expect(answer).to_contain_text("Shall I take back")
         await page.get_by_role("button", name="No").click()
-        await expect(page.locator(".theirs .text")).to_have_count(2, timeout=30_000)
+        await expect(page.locator(".theirs .text")).to_have_count(2)
         await expect(page.locator(".theirs .text").last).not_to_contain_text("Shall I")
 
 
@@ -180,12 +179,7 @@ async def test_many_customers_at_once_each_get_their_own_answer(mesh: WholeMesh)
 async def test_history_shows_the_turn_and_its_actions(mesh: WholeMesh) -> None:
     answer = await ask(mesh, QUESTION)
     history = History(mesh.data_dir / "history.sqlite")
-    for _ in range(500):
-        found = history.conversation(answer["session_id"])
-        if found is not None:
-            break
-        await asyncio.sleep(0.02)
-    assert found is not None
+    found = await until(lambda: history.conversation(answer["session_id"]))
     assert found["turns"][0]["response"] == answer["response"]
     assert found["turns"][0]["route"] == answer["route"]
 
@@ -219,11 +213,8 @@ async def test_faust_send_reaches_a_mailbox(mesh: WholeMesh) -> None:
     gateway = Gateway(mesh.settings())
     await gateway.start()
     try:
-        replies: list[Reply] = []
-        for _ in range(500):
-            if gateway.declared and (replies := await gateway.replies(session)):
-                break
-            await asyncio.sleep(0.02)
+        await until(lambda: gateway.declared)
+        replies: list[Reply] = await until(lambda: gateway.replies(session))
         assert [reply.message_id for reply in replies] == ["by-hand"]
     finally:
         await gateway.close()
@@ -252,7 +243,7 @@ def test_a_taken_port_is_named_with_the_setting_that_moves_it(
         text=True,
         env=mesh.environment | {"MESH_DATA_DIR": str(tmp_path)},
         cwd=ROOT,
-        timeout=60,
+        timeout=120,
     )
     assert done.returncode == 1
     for name in ("WEB", "WORKER", "CUSTOMERS", "ORDERS", "TRACKING", "LLM"):
@@ -262,9 +253,7 @@ def test_a_taken_port_is_named_with_the_setting_that_moves_it(
 async def test_a_second_instance_of_the_worker_does_no_harm(mesh: WholeMesh) -> None:
     """Known fault: a second instance of an actor crashed."""
     settings = mesh.settings()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     second = subprocess.Popen(
         [sys.executable, str(ROOT / "app.py"), "worker"],
         env=mesh.environment
@@ -304,13 +293,16 @@ def answers(url: str) -> bool:
 async def turn_of(mesh: WholeMesh, answer: dict[str, Any]) -> Message:
     """Return the finished turn behind an answer, from the journal."""
     settings = mesh.settings()
-    for _ in range(500):
+
+    async def found() -> Message | None:
         for record in await records(settings.broker_url, settings.prefix, JOURNAL):
             message = Message.decode(record.value or b"")
             if message.id == answer["message_id"]:
                 return message
-        await asyncio.sleep(0.02)
-    raise AssertionError("the turn is not in the journal")
+        return None
+
+    turn: Message = await until(found, "the turn being in the journal")
+    return turn
 
 
 async def test_a_model_that_fails_is_replaced_by_rules_and_templates_and_the_trace_says_so(
@@ -392,8 +384,7 @@ async def test_killing_a_worker_with_turns_in_flight_loses_no_turn_and_doubles_n
         settings = mesh.settings()
         gateway = Gateway(settings)
         await gateway.start()
-        while not gateway.declared:
-            await asyncio.sleep(0.05)
+        await until(lambda: gateway.declared)
         from tests.streams.test_gateway import turn
 
         names = [secrets.token_hex(8) for _ in range(sessions)]
@@ -403,14 +394,15 @@ async def test_killing_a_worker_with_turns_in_flight_loses_no_turn_and_doubles_n
                 await gateway.send(message)
             if number in (1, 3):
                 (await _part(mesh, "worker")).kill()
-        deadline = time.monotonic() + 120
         waiting = set(names)
-        while waiting and time.monotonic() < deadline:
+
+        async def all_answered() -> bool:
             for name in list(waiting):
                 if len(await gateway.replies(name)) == turns:
                     waiting.discard(name)
-            await asyncio.sleep(0.1)
-        assert not waiting, f"{len(waiting)} sessions lack replies"
+            return not waiting
+
+        await until(all_answered, "all sessions having their replies", seconds=120)
         for name in names:
             replies = await gateway.replies(name)
             assert [reply.message_id for reply in replies] == [f"t{n}" for n in range(turns)]
@@ -430,11 +422,14 @@ async def test_killing_a_worker_with_turns_in_flight_loses_no_turn_and_doubles_n
 
 async def _part(mesh: WholeMesh, name: str) -> psutil.Process:
     """Return a part's process; it may be on its way back from the kill before."""
-    for _ in range(600):
+
+    def there() -> psutil.Process | None:
         with contextlib.suppress(LookupError):
             return mesh.part(name)
-        await asyncio.sleep(0.1)
-    raise AssertionError(f"{name} did not come back")
+        return None
+
+    part: psutil.Process = await until(there, f"{name} coming back")
+    return part
 
 
 @pytest.mark.faults
@@ -451,17 +446,14 @@ async def test_whatever_part_is_killed_the_mesh_comes_back(tmp_path: Path) -> No
 
 
 async def _answers_again(mesh: WholeMesh) -> None:
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline:
+    async def answered() -> bool:
         try:
             await until_ready(mesh)
-            answer = await ask(mesh, QUESTION)
+            return bool((await ask(mesh, QUESTION))["state"] == "answered")
         except (aiohttp.ClientError, AssertionError):
-            await asyncio.sleep(0.3)
-            continue
-        if answer["state"] == "answered":
-            return
-    raise AssertionError("the mesh does not answer again")
+            return False
+
+    await until(answered, "the mesh answering again", seconds=90)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -471,7 +463,7 @@ def test_stopping_leaves_no_process_behind(tmp_path: Path, number: signal.Signal
         assert {p.name() for p in family} >= {"nats-server", "redis-server"}
         mesh.process.send_signal(number)
         assert mesh.process.wait(60) == 0
-        gone, alive = psutil.wait_procs(family, timeout=10)
+        gone, alive = psutil.wait_procs(family, timeout=60)
         assert alive == []
         assert len(gone) == len(family)
 
@@ -481,6 +473,6 @@ def test_a_killed_mesh_leaves_no_process_behind(tmp_path: Path) -> None:
         family = psutil.Process(mesh.process.pid).children(recursive=True)
         assert set(addresses(mesh.data_dir)) == {"nats", "redis"}
         mesh.process.kill()
-        _, alive = psutil.wait_procs(family, timeout=20)
+        _, alive = psutil.wait_procs(family, timeout=60)
         assert alive == []
         assert addresses(mesh.data_dir) == {}, "what was left behind is not taken for a mesh"

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from streams.observability.metrics import Metrics
 from streams.payload import Payload
 from streams.slip import SENTIMENT_ANALYZER
 from tests.collector import Collector, Span, collector
+from tests.waiting import block_until
 from tests.whole_mesh import ROOT, WholeMesh, whole_mesh
 
 FILES = ROOT / "k8s" / "observability"
@@ -70,10 +70,9 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             asyncio.run(put_garbage(mesh))
             running = Watched(mesh, received, turns)
             buried = 'mesh_dead_letters_total{actor="sentiment_analyzer",reason="unreadable"} 1.0'
-            deadline = time.monotonic() + 30
-            while buried not in running.get("worker")[2]:
-                assert time.monotonic() < deadline, "the garbage is no dead letter"
-                time.sleep(0.05)
+            block_until(
+                lambda: buried in running.get("worker")[2], "the garbage being a dead letter"
+            )
             yield running
 
 

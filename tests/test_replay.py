@@ -7,11 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -27,6 +27,7 @@ from streams.message import Message
 from streams.replay.request import ReplayRequest
 from tables.run import Stopped
 from tables.runs import Runs
+from tests.waiting import block_until
 from tests.web.operators import bearer
 from tests.whole_mesh import ROOT, WholeMesh, whole_mesh
 from web.terminal.playing import Performance, Playing, ReplayMesh
@@ -36,6 +37,9 @@ pytestmark = pytest.mark.timeout(300)
 #: What decides turns, and what it takes to run it.
 CODE = ("agents", "mocks", "streams", "tables", "web", "app.py")
 COPIES = 30
+#: Turns of a burst, and seconds from one to the next, when many are replayed as fast as recorded.
+BURST = 15
+BURST_SECONDS = 1.5
 
 
 @pytest.fixture(scope="module")
@@ -118,16 +122,26 @@ def replay(mesh: WholeMesh, *arguments: str, code: Path | None = None, **env: st
 
 
 def multiplied(recording: Path, into: Path, copies: int) -> int:
-    """Write the recording so many times over, with ids of their own; return the turns."""
+    """Write the recording so many times over, with ids of their own; return the turns.
+
+    They come in bursts, which are long enough apart for the turns of one to be kept.
+    """
     header, *lines = recording.read_text().splitlines()
     turns = 0
+    first: datetime | None = None
     with gzip.open(into, "wt") as file:
         file.write(header + "\n")
         for copy in range(copies):
             for line in lines:
                 message = Message.decode(line.encode())
+                first = message.payload.at if first is None else first
                 text = line.replace(message.session_id, f"{message.session_id[:40]}-{copy}")
-                file.write(text.replace(message.id, f"{message.id}-{copy}") + "\n")
+                text = text.replace(message.id, f"{message.id}-{copy}")
+                message = Message.decode(text.encode())
+                at = first + timedelta(seconds=turns // BURST * BURST_SECONDS)
+                payload = message.payload.model_copy(update={"at": at})
+                message = message.model_copy(update={"payload": payload})
+                file.write(message.encode().decode() + "\n")
                 turns += 1
     return turns
 
@@ -219,7 +233,8 @@ def test_a_replay_that_was_killed_goes_on_and_plays_every_turn_once(
 ) -> None:
     turns = multiplied(recording, tmp_path / "many.jsonl.gz", COPIES)
     for number in (signal.SIGKILL, signal.SIGINT):
-        arguments = ["replay", str(tmp_path / "many.jsonl.gz")]
+        # As fast as recorded it takes twenty seconds: it cannot end before it is killed.
+        arguments = ["replay", "--speed", "1", str(tmp_path / "many.jsonl.gz")]
         if number == signal.SIGINT:
             arguments = ["replay", "--resume", "last"]
         process = subprocess.Popen(
@@ -237,6 +252,7 @@ def test_a_replay_that_was_killed_goes_on_and_plays_every_turn_once(
         assert 0 < done < turns
         listed = Runs(mesh.data_dir).listed()[0]
         assert listed.about.state == "interrupted"
+    hurry(mesh)
     found = replay(mesh, "--resume", "last")
     assert found.summary["turns"] == turns
     assert found.verdicts == {"same": turns}
@@ -296,18 +312,25 @@ def until_some_are_done(
 ) -> int:
     """Wait until the newest replay has kept a turn in this process; return how many it has."""
     runs = Runs(mesh.data_dir)
-    deadline = time.monotonic() + 60
-    start: int | None = None
-    while time.monotonic() < deadline:
+    before = runs.listed()[0].summary.turns if resumed else 0
+
+    def kept() -> int:
         assert process.poll() is None, process.stdout and process.stdout.read()
-        listed = runs.listed()
-        if listed and listed[0].about.state == "running":
-            turns = listed[0].summary.turns
-            start = turns if start is None else start
-            if turns > (start if resumed else 0):
-                return turns
-        time.sleep(0.02)
-    raise AssertionError("the replay did not get going")
+        newest = next(iter(runs.listed()), None)
+        if newest is None or newest.about.state != "running":
+            return 0
+        return newest.summary.turns if newest.summary.turns > before else 0
+
+    return int(block_until(kept, "the replay getting going"))
+
+
+def hurry(mesh: WholeMesh) -> None:
+    """Have the newest replay go on as fast as it goes."""
+    runs = Runs(mesh.data_dir)
+    with runs.resume(runs.newest()) as run:
+        request = run.about().request
+        assert request is not None
+        run.say(request=request.model_copy(update={"speed": 0}))
 
 
 def test_lines_that_hold_no_turn_are_counted_and_the_rest_goes_on(

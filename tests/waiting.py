@@ -9,6 +9,10 @@ DEADLINE = 60.0
 """Seconds: what is a moment here may be half a minute on a busy machine."""
 
 
+PAUSE = 0.02
+"""Seconds between two looks."""
+
+
 async def until(condition: Callable[[], Any], what: str = "", seconds: float = DEADLINE) -> Any:
     """Wait until `condition()` (or what it returns, awaited) is true; return it."""
     end = time.monotonic() + seconds
@@ -20,4 +24,14 @@ async def until(condition: Callable[[], Any], what: str = "", seconds: float = D
             return result
         if time.monotonic() > end:
             raise AssertionError(f"never happened: {what or condition}")
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(PAUSE)
+
+
+def block_until(condition: Callable[[], Any], what: str = "", seconds: float = DEADLINE) -> Any:
+    """Wait as `until` does, where no event loop runs."""
+    end = time.monotonic() + seconds
+    while not (result := condition()):
+        if time.monotonic() > end:
+            raise AssertionError(f"never happened: {what or condition}")
+        time.sleep(PAUSE)
+    return result

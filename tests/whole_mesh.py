@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import psutil
 from mocks.laptop import addresses
 from mocks.servers import free_port
 from streams.settings import Settings
+from tests.waiting import block_until
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 90.0
@@ -101,18 +101,18 @@ def whole_mesh(data_dir: Path, settings: Mapping[str, str] | None = None) -> Ite
 
 def wait_ready(mesh: WholeMesh) -> None:
     """Return once the mesh says that it is ready; AssertionError with its output otherwise."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
+
+    def ready() -> bool:
         if mesh.process.poll() is not None:
             output = mesh.process.stdout.read() if mesh.process.stdout else ""
             raise AssertionError(f"the mesh ended with {mesh.process.returncode}:\n{output}")
         try:
-            with urllib.request.urlopen(f"{mesh.url}/health/ready", timeout=2) as answer:
-                if answer.status == 200:
-                    return
+            with urllib.request.urlopen(f"{mesh.url}/health/ready", timeout=10) as answer:
+                return bool(answer.status == 200)
         except OSError:
-            time.sleep(0.1)
-    raise AssertionError("the mesh did not get ready")
+            return False
+
+    block_until(ready, "the mesh being ready", START_SECONDS)
 
 
 async def until_ready(mesh: WholeMesh) -> None:

@@ -18,7 +18,7 @@ NO_BROKER: Final = "The message broker cannot be reached."
 Status = Literal["ok", "degraded", "down"]
 
 
-class Doctor:
+class HealthCheck:
     """Looks at the mesh at most once a second, however many ask."""
 
     def __init__(self, gateway: Gateway, watch: TurnWatch) -> None:
@@ -58,12 +58,12 @@ class Doctor:
             return self._seen
 
 
-DOCTOR: Final = web.AppKey("doctor", Doctor)
+HEALTH: Final = web.AppKey("health", HealthCheck)
 
 
 def setup(app: web.Application) -> None:
     """Offer `/health/live`, `/health/connected`, `/health/ready` and `/health`."""
-    app[DOCTOR] = Doctor(app[ROOM].gateway, app[ROOM].watch)
+    app[HEALTH] = HealthCheck(app[ROOM].gateway, app[ROOM].watch)
     app.router.add_get("/health/live", live)
     app.router.add_get("/health/connected", connected)
     app.router.add_get("/health/ready", ready)
@@ -90,7 +90,7 @@ async def connected(request: web.Request) -> web.Response:
 
 async def ready(request: web.Request) -> web.Response:
     """Say whether a message sent now would be answered; 503 if not, with the reasons."""
-    report = await request.app[DOCTOR].report()
+    report = await request.app[HEALTH].report()
     if report["status"] != "down":
         return web.json_response({"status": "ready"})
     reasons = [check["reason"] for check in report["checks"].values() if not check["ok"]]
@@ -99,7 +99,7 @@ async def ready(request: web.Request) -> web.Response:
 
 async def health(request: web.Request) -> web.Response:
     """Tell everything: ok and degraded (some turns late) are 200, down is 503."""
-    report = await request.app[DOCTOR].report()
+    report = await request.app[HEALTH].report()
     return web.json_response(report, status=503 if report["status"] == "down" else 200)
 
 

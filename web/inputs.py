@@ -106,7 +106,7 @@ def session_id(text: str) -> str:
     return text
 
 
-Known = TypeVar("Known", bound=Input)
+Known = TypeVar("Known", bound=BaseModel)
 
 
 def read_json(data: bytes | str) -> Any:
@@ -118,7 +118,10 @@ def read_json(data: bytes | str) -> Any:
 
 
 def read(model: type[Known], value: Any, max_text: int) -> Known:
-    """Return `value` as `model`, or raise the error that names the field and what is wrong."""
+    """Return `value` as `model`, or raise the error that names the field and what is wrong.
+
+    `max_text` bounds the texts of `Input`s; models of other rooms have bounds of their own.
+    """
     if not isinstance(value, dict):
         raise ApiError(422, "invalid", "This must be a JSON object.")
     try:
@@ -126,4 +129,5 @@ def read(model: type[Known], value: Any, max_text: int) -> Known:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise ApiError(422, "invalid", f"{field}: {first['msg']}", field=field) from error
+        text = first["msg"].removeprefix("Value error, ")
+        raise ApiError(422, "invalid", f"{field}: {text}" if field else text, field=field) from None

@@ -4,10 +4,10 @@ import asyncio
 import threading
 import time
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from streams.errors import GatewayUnavailable
 from streams.masking import mask
@@ -15,12 +15,12 @@ from streams.message import Hop, Message
 from streams.operators.audit import Entry, append
 from streams.payload import SLOTS, IntentName, Json
 from streams.replay.comparison import ASPECTS, VERDICTS, Aspect, Verdict, compare_hops
-from streams.replay.request import ACTORS, JOURNAL, WORKERS_MOST, ReplayRequest, WhatIf
+from streams.replay.request import ACTORS, THE_JOURNAL, WORKERS_MOST, ReplayRequest, WhatIf
 from streams.replay.rerun import following
 from streams.replay.shelf import recordings
 from streams.replay.spread import spread
 from streams.replay.words import leading_in_words
-from streams.topics import JOURNAL as TOPIC
+from streams.topics import JOURNAL
 from tables import run_comparison
 from tables.results import Result, Row, Wanted
 from tables.run import Listed, Run, Stopped
@@ -31,7 +31,7 @@ from web.errors import ApiError
 from web.events import Events, events
 from web.inputs import Input, read
 from web.lookout import LOOKOUT
-from web.operator import body, operator, operator_page, unmasked
+from web.operator import Operator, body, operator, operator_page, unmasked
 from web.room import ROOM
 
 LOOK_EVERY: Final = 0.5  # seconds
@@ -147,10 +147,10 @@ async def start(request: web.Request) -> web.Response:
     machine are not for pages.
     """
     operator(request)
-    asked = _checked(ReplayRequest, await body(request))
+    asked = read(ReplayRequest, await body(request), MOST_TEXT)
     if asked.what_if is not None:
         raise ApiError(422, "invalid", "what_if: begins at a turn of a run", field="what_if")
-    if asked.source == JOURNAL:
+    if asked.source == THE_JOURNAL:
         return await _start(request, asked)
     for one in await asyncio.to_thread(recordings, request.app[ROOM].settings.data_dir):
         if one.name == asked.source:
@@ -174,13 +174,14 @@ async def what_if(request: web.Request) -> web.Response:
     turn = result.recorded
     if not 0 <= edit.hop < len(turn.trace):
         raise ApiError(422, "invalid", "hop: the recorded turn has none there", field="hop")
-    asked = _checked(
+    asked = read(
         WhatIf,
         {
             "session_id": turn.session_id,
             "message_id": turn.id,
             **edit.model_dump(exclude={"live"}),
         },
+        MOST_TEXT,
     )
     return await _start(
         request,
@@ -281,25 +282,30 @@ async def whole(request: web.Request) -> web.Response:
 async def stop(request: web.Request) -> web.Response:
     """`POST /api/replay/RUN/stop`: have a replay that is under way end; it can be gone on with."""
     asks = operator(request)
-    room, name = request.app[ROOM], request.match_info["run"]
+    name, runs = request.match_info["run"], request.app[RUNS]
     with _told():
-        await asyncio.to_thread(request.app[RUNS].open, name)
-        entry = Entry(operator=asks.name, action="stop", target=f"replay {name}")
-        await append(room.gateway.client, room.settings, entry)
-        await asyncio.to_thread(request.app[RUNS].stop, name, f"It was stopped by {asks.name}.")
+        await asyncio.to_thread(runs.under_way, name)
+        await _written_down(request, asks, "stop")
+        await asyncio.to_thread(runs.stop, name, f"It was stopped by {asks.name}.")
     return web.json_response({})
 
 
 async def delete(request: web.Request) -> web.Response:
     """`DELETE /api/replay/RUN`: delete a run that is not under way."""
     asks = operator(request)
-    room, name = request.app[ROOM], request.match_info["run"]
+    name, runs = request.match_info["run"], request.app[RUNS]
     with _told():
-        await asyncio.to_thread(request.app[RUNS].open, name)
-        entry = Entry(operator=asks.name, action="delete", target=f"replay {name}")
-        await append(room.gateway.client, room.settings, entry)
-        await asyncio.to_thread(request.app[RUNS].delete, name)
+        await asyncio.to_thread(runs.ended, name)
+        await _written_down(request, asks, "delete")
+        await asyncio.to_thread(runs.delete, name)
     return web.json_response({})
+
+
+async def _written_down(request: web.Request, asks: Operator, action: str) -> None:
+    """Put into the audit what is about to be done to a run."""
+    room, target = request.app[ROOM], f"replay {request.match_info['run']}"
+    entry = Entry(operator=asks.name, action=action, target=target)
+    await append(room.gateway.client, room.settings, entry)
 
 
 # Beginning
@@ -348,7 +354,7 @@ async def _journal(request: web.Request) -> Json | None:
     """Return how much the journal holds; None while the broker is away."""
     with suppress(GatewayUnavailable):
         for topic in (await request.app[LOOKOUT].look()).topics:
-            if topic.name == TOPIC:
+            if topic.name == JOURNAL:
                 return topic.model_dump(include={"messages", "bytes", "retention_seconds"})
     return None
 
@@ -360,17 +366,6 @@ async def _request_of(request: web.Request) -> ReplayRequest:
     if about.request is None:
         raise ApiError(422, "invalid", "This run was not made by a replay of its own.")
     return about.request
-
-
-def _checked(model: type[Any], value: Any) -> Any:
-    """Return a value as a model of `streams`, or raise the error that names the field."""
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        text = first["msg"].removeprefix("Value error, ")
-        raise ApiError(422, "invalid", f"{field}: {text}" if field else text, field=field) from None
 
 
 # Reading

@@ -138,4 +138,9 @@ def body_limit(settings: Settings) -> int:
 
 def unknown_session() -> ApiError:
     """Return the error for a session that is not there, or not this person's."""
-    return ApiError(404, "unknown_session", "unknown session", field="session_id")
+    return ApiError(
+        404,
+        "unknown_session",
+        "There is no such conversation. Start a new one.",
+        field="session_id",
+    )

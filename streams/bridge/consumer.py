@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import nats.js.errors
 from faust.transport import base
@@ -33,7 +33,7 @@ from .link import always
 from .membership import Member
 from .offsets import Offsets
 from .producer import Producer
-from .reader import Reader
+from .reader import CHECK_SECONDS, Reader
 from .refusals import STREAM_NOT_FOUND
 from .sharing import share_out, take_share, wishes
 from .stores import check_partition
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     from .transport import Transport
 
 logger = logging.getLogger(__name__)
-
-CHECK_SECONDS: Final = 1.0
 
 
 class Fetcher(base.Fetcher):

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -13,7 +14,7 @@ from .bucket import Bucket, SharedBucket, is_removal
 from .generations import Peer, State
 from .internals import shared_out
 from .layout import Place, offsets_base, parse_headers, shared_stream, unescape
-from .reader import Reader
+from .reader import batches
 
 READ_SECONDS: Final = 5.0
 
@@ -115,24 +116,17 @@ async def _entries(client: Client, bucket: Bucket) -> list[tuple[str, bytes, int
     """Return key, value and revision of everything in a bucket; nothing if it is not there."""
     if not await bucket.exists():
         return []
-    arrived = asyncio.Event()
-    reader = Reader(client, bucket.stream, bucket.subject(">"), 1, arrived.set)
-    reader.open()
     entries: dict[str, tuple[str, bytes, int]] = {}
-    try:
-        async with asyncio.timeout(READ_SECONDS):
-            while True:
-                await arrived.wait()
-                arrived.clear()
-                done = reader.caught_up
-                for record in reader.take_all():
-                    key = bucket.key(record.subject.decode())
-                    headers = parse_headers(record.header) if record.header else None
-                    if is_removal(headers):
-                        entries.pop(key, None)
-                    else:
-                        entries[key] = (key, record.payload, record.sequence)
-                if done:
-                    return list(entries.values())
-    finally:
-        await reader.close()
+    reading = batches(client, bucket.stream, bucket.subject(">"))
+    async with asyncio.timeout(READ_SECONDS), aclosing(reading) as found:
+        async for batch, end in found:
+            for record in batch:
+                key = bucket.key(record.subject.decode())
+                headers = parse_headers(record.header) if record.header else None
+                if is_removal(headers):
+                    entries.pop(key, None)
+                else:
+                    entries[key] = (key, record.payload, record.sequence)
+            if end:
+                break
+    return list(entries.values())

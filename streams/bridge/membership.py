@@ -35,8 +35,6 @@ logger = logging.getLogger(__name__)
 
 SETTLE_SECONDS: Final = 5.0
 """After a reconnect others may not be back yet: silence proves nothing for so long."""
-GONE_SECONDS: Final = 30.0
-"""How long the bucket may be missing before that is final."""
 END_SECONDS: Final = 5.0
 """How long leaving waits for what goes on in this member."""
 
@@ -139,7 +137,6 @@ class Member:
         self._quiet_until = 0.0
         self._strikes: dict[str, float] = {}
         self._waiting = (0, 0.0)
-        self._gone_since: float | None = None
         self._lost_since: float | None = None
         self._said = 0.0
         self._on_lease = on_lease
@@ -286,10 +283,7 @@ class Member:
             self._say_that_it_is_lost(exc)
         else:
             self._fenced = False
-            self._gone_since = self._lost_since = None
-            return
-        with self._patiently():
-            await self._check_bucket()
+            self._lost_since = None
 
     def _say_that_it_is_lost(self, error: Exception) -> None:
         now = asyncio.get_running_loop().time()
@@ -303,19 +297,6 @@ class Member:
             "group %s: no lease for %.0f s: %s; trying again; %s",
             *(self.group, now - self._lost_since, error or type(error).__name__, SILENCE),
         )
-
-    async def _check_bucket(self) -> None:
-        """Raise BridgeError when the bucket is gone for good: a starting server's comes back."""
-        now = asyncio.get_running_loop().time()
-        if await self.bucket.exists():
-            self._gone_since = None
-        elif self._gone_since is None:
-            self._gone_since = now
-        elif now - self._gone_since > GONE_SECONDS:
-            raise BridgeError(
-                f"bucket {self.bucket.name!r} was deleted under group {self.group!r}, with all "
-                "that was agreed on in it; a worker that is started again makes it anew"
-            )
 
     async def _give_up(self, *, lost: bool) -> None:
         if self.assigned:

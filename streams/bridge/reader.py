@@ -6,6 +6,8 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from itertools import islice
 from typing import Final, NamedTuple
 
 import nats.errors
@@ -39,6 +41,7 @@ HEARTBEAT_SECONDS: Final = 2
 SILENCE_SECONDS: Final = 2.5 * HEARTBEAT_SECONDS
 """Silence after which an unanswered request counts as lost."""
 CHECK_SECONDS: Final = 1.0
+"""How often `Reader.check` is to be called."""
 INACTIVE_SECONDS: Final = 120.0
 """After so long without a request the server forgets the consumer; it is then made anew."""
 
@@ -154,7 +157,7 @@ class Reader:
         self._broken.set()
 
     def check(self, now: float) -> None:
-        """Notice missed heartbeats; call it every second or so with the event loop's time."""
+        """Notice missed heartbeats, by the event loop's time."""
         if self._asked > 0 and now - self._heard > SILENCE_SECONDS:
             logger.warning("%s: silence; reading on from %d", self.filter, self.next_sequence)
             self._broken.set()
@@ -327,24 +330,33 @@ class Reader:
             self._broken.set()
 
 
-async def heads(
-    client: Client, stream: str, filter_subject: str, start: int = 1
-) -> AsyncGenerator[list[Delivered], None]:
-    """Yield batches of records without their values, from the sequence `start` to the end.
+async def batches(
+    client: Client,
+    stream: str,
+    filter_subject: str,
+    start: int = 1,
+    *,
+    most: int | None = None,
+    headers_only: bool = False,
+) -> AsyncGenerator[tuple[list[Delivered], bool], None]:
+    """Yield records in batches (of `most`, if given) from the sequence `start` on, for ever.
 
-    Waits for as long as the stream cannot be read.
+    With each comes whether there is no more at the moment; an empty one says only that. Waits for
+    as long as the stream cannot be read.
     """
     arrived = asyncio.Event()
-    reader = Reader(client, stream, filter_subject, start, arrived.set, headers_only=True)
+    reader = Reader(client, stream, filter_subject, start, arrived.set, headers_only=headers_only)
     reader.open()
     loop = asyncio.get_running_loop()
     try:
         while True:
             arrived.clear()
-            if batch := reader.take_all():
-                yield batch
-            if reader.caught_up and not reader.buffer:
-                return
+            batch = list(islice(iter(reader.take, None), most)) if most else reader.take_all()
+            end = reader.caught_up and not reader.buffer
+            if batch or end:
+                yield batch, end
+            if reader.buffer:
+                continue
             try:
                 async with asyncio.timeout(CHECK_SECONDS):
                     await arrived.wait()
@@ -352,3 +364,16 @@ async def heads(
                 reader.check(loop.time())
     finally:
         await reader.close()
+
+
+async def heads(
+    client: Client, stream: str, filter_subject: str, start: int = 1
+) -> AsyncGenerator[list[Delivered], None]:
+    """Yield batches of records without their values, from the sequence `start` to the end."""
+    reading = batches(client, stream, filter_subject, start, headers_only=True)
+    async with aclosing(reading) as found:
+        async for batch, end in found:
+            if batch:
+                yield batch
+            if end:
+                return

@@ -67,7 +67,6 @@ class Coverage(BaseModel):
     """Records that the partition held at the first look."""
     looked_at: int
     """Of these, how many were looked through, from the newest on."""
-    from_offset: int
     complete: bool
     """Whether nothing of the session can have been missed."""
     left_out: int = 0
@@ -202,7 +201,6 @@ class Trail:
             partition=partition,
             records=count,
             looked_at=0,
-            from_offset=start,
             complete=start == first,
         )
         return start
@@ -229,7 +227,6 @@ class Trail:
                 partition=partition,
                 records=0,
                 looked_at=0,
-                from_offset=topic.first_offset,
                 complete=True,
             ),
         )

@@ -13,7 +13,7 @@ from streams.topics import MAILBOX_OF, MAILBOXES
 
 EVERYBODY: Final = "*"
 """Stands for all actors among those that ask the outside themselves."""
-JOURNAL: Final = "journal"
+THE_JOURNAL: Final = "journal"
 """The source that is the running mesh's own journal."""
 
 ACTORS: Final = tuple(MAILBOX_OF)
@@ -65,7 +65,9 @@ class ReplayRequest(Selection):
     model_config = ConfigDict(extra="forbid")
 
     source: str = Field(
-        JOURNAL, min_length=1, description="A file's path, or `journal`: the running mesh's own."
+        THE_JOURNAL,
+        min_length=1,
+        description="A file's path, or `journal`: the running mesh's own.",
     )
     mode: Literal["recorded", "live"] = "recorded"
     live: list[str] = Field(

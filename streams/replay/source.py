@@ -28,9 +28,9 @@ from streams.message import Message
 from streams.post import reaching
 from streams.replay import plain, recording
 from streams.replay.lines import BadLine, Line, Lines
-from streams.replay.request import JOURNAL
+from streams.replay.request import THE_JOURNAL
 from streams.replay.selection import Selection
-from streams.topics import JOURNAL as TOPIC
+from streams.topics import JOURNAL
 
 BATCH: Final = 64
 """Turns that are read ahead at most."""
@@ -67,7 +67,7 @@ class Source(BaseModel):
     @property
     def name(self) -> str:
         """What people call it."""
-        return JOURNAL if self.path is None else str(self.path)
+        return THE_JOURNAL if self.path is None else str(self.path)
 
 
 class Progress(NamedTuple):
@@ -86,11 +86,11 @@ async def find(
     What a file is, its content says. The journal needs a connection and the mesh's prefix.
     NoSource if there is nothing of that name; GatewayUnavailable if the broker does not answer.
     """
-    if name != JOURNAL:
+    if name != THE_JOURNAL:
         return await asyncio.to_thread(_file, Path(name), selection)
     if client is None:
         raise NoSource("the live journal needs a broker")
-    info = await find_topic(client, prefix, TOPIC)
+    info = await find_topic(client, prefix, JOURNAL)
     return Source(
         kind="journal",
         selection=selection,
@@ -150,10 +150,10 @@ class Turns:
         client, prefix, selection = self._client, self._prefix, self.source.selection
         if client is None:
             raise NoSource("the live journal needs a broker")
-        info = await find_topic(client, prefix, TOPIC)
+        info = await find_topic(client, prefix, JOURNAL)
         if info.identity != self.source.identity:
             raise SourceChanged("the journal is another one than when reading it began")
-        subjects = every_partition(prefix, TOPIC)
+        subjects = every_partition(prefix, JOURNAL)
         if selection.session is not None:
             subjects = info.filter(partition_for(selection.session.encode(), info.partitions))
         with reaching("the journal cannot be read"):
@@ -222,7 +222,7 @@ _Placed = tuple[int, Message | BadLine]
 
 def _file(path: Path, selection: Selection) -> Source:
     if not path.exists():
-        raise NoSource(f"there is no file {str(path)!r}; `{JOURNAL}` is the live journal")
+        raise NoSource(f"there is no file {str(path)!r}; `{THE_JOURNAL}` is the live journal")
     if not path.is_file():
         raise NoSource(f"{str(path)!r} is not a file")
     try:

@@ -143,7 +143,7 @@ async def open_shop(folder: Path) -> AsyncIterator[ShopFront]:
         await site.start()
         runners.append(runner)
         urls[f"{service}_url"] = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    front.settings = Settings(shop_timeout=10, **urls)
+    front.settings = Settings(shop_timeout=60, **urls)
     try:
         yield front
     finally:

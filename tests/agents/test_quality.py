@@ -5,6 +5,7 @@ little below what was measured, so that a change that costs quality is seen.
 """
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,10 +22,12 @@ Row = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def data(repository: Path) -> Path:
-    folder = repository.parent / "shared" / "data"
-    if not folder.is_dir():
-        pytest.skip(f"no evaluation data in {folder}")
+def data() -> Path:
+    named = os.environ.get("MESH_EVALUATION_DATA")
+    if not named:
+        pytest.skip("MESH_EVALUATION_DATA names no folder with evaluation data")
+    folder = Path(named)
+    assert folder.is_dir(), f"there is no {folder}"
     return folder
 
 

@@ -7,15 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.response_generator import (
-    CANNOT_DISCUSS,
-    NOT_DONE,
-    PROMPT,
-    ReplyBrief,
-    compose,
-    corrections,
-    facts,
-)
+from agents.reply_brief import CANNOT_DISCUSS, NOT_DONE, ReplyBrief, facts
+from agents.response_generator import PROMPT, compose, corrections
 from streams.message import Hop, Message
 from streams.payload import (
     ActionResult,

@@ -1,5 +1,3 @@
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -112,15 +110,6 @@ def test_mentions_and_links_say_nothing() -> None:
 @given(st.text())
 def test_any_text_gives_the_same_answer_twice(text: str) -> None:
     assert analyze(text) == analyze(text)
-
-
-def test_a_message_takes_less_than_a_millisecond() -> None:
-    text = "My parcel is four days late and nobody answers. Where is it? I am really angry!"
-    analyze(text)
-    started = time.perf_counter()
-    for _ in range(200):
-        analyze(text)
-    assert (time.perf_counter() - started) / 200 < 0.005  # 1 ms, and room for a busy machine
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from aiohttp import web
 from agents.guardrail_validator import examine, validate
 from agents.intent_analyzer import understand
 from agents.llm import Model
-from agents.response_generator import answer, compose, facts
+from agents.reply_brief import facts
+from agents.response_generator import answer, compose
 from mocks import llm
 from streams.message import Hop, Message, Recovery
 from streams.payload import (
@@ -34,7 +35,7 @@ async def model() -> AsyncIterator[Model]:
     runner = web.AppRunner(llm.create_app())
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    it = Model(Settings(_env_file=None, llm_port=runner.addresses[0][1], llm_timeout=60))
+    it = Model(Settings(_env_file=None, llm_port=runner.addresses[0][1], llm_timeout=150))
     yield it
     await it.close()
     await runner.cleanup()
@@ -42,7 +43,7 @@ async def model() -> AsyncIterator[Model]:
 
 @pytest.fixture
 async def no_model(unused_tcp_port: int) -> AsyncIterator[Model]:
-    it = Model(Settings(_env_file=None, llm_port=unused_tcp_port, llm_timeout=60))
+    it = Model(Settings(_env_file=None, llm_port=unused_tcp_port, llm_timeout=150))
     yield it
     await it.close()
 

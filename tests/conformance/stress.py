@@ -35,7 +35,6 @@ class Verdict:
     processed: int
     gaps: int
     duplicates: int
-    kills: int
     statuses: list[int]
     """Exit statuses of the workers that were asked to end."""
 
@@ -148,7 +147,6 @@ class Run:
             self.processed(),
             said.count("Sequence gap for tp"),
             said.count("Found duplicate number in"),
-            KILLS,
             statuses,
         )
 

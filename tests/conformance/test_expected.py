@@ -26,10 +26,10 @@ def test_a_named_failure_that_is_none_any_more_and_missing_passes_are_told() -> 
 
 
 def test_duplicates_are_for_at_least_once_alone() -> None:
-    verdict = Verdict(processed=10, gaps=0, duplicates=2, kills=1, statuses=[0, 0])
+    verdict = Verdict(processed=10, gaps=0, duplicates=2, statuses=[0, 0])
     assert verdict.complaints("at_least_once") == []
     assert verdict.complaints("exactly_once") == ["2 duplicates"]
-    lost = Verdict(processed=10, gaps=1, duplicates=0, kills=1, statuses=[0, 1])
+    lost = Verdict(processed=10, gaps=1, duplicates=0, statuses=[0, 1])
     assert lost.complaints("at_least_once") == ["1 gaps", "workers ended with statuses [0, 1]"]
 
 

@@ -1,4 +1,3 @@
-import asyncio
 import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +21,7 @@ from streams.payload import (
 from streams.settings import Settings
 from streams.topics import JOURNAL
 from tables.history import FILE, History, HistoryProjection, journal_offsets
+from tests.waiting import until
 
 NOW = datetime(2026, 3, 4, 5, tzinfo=UTC)
 
@@ -141,12 +141,12 @@ def test_the_customers_words_are_data_not_sql(tmp_path: Path) -> None:
 async def follow(settings: Settings, turns: int) -> None:
     projection = HistoryProjection(settings)
     async with projection:
-        for _ in range(1000):
+
+        def shown() -> bool:
             found = projection.history.conversation("s1")
-            if found is not None and len(found["turns"]) == turns:
-                return
-            await asyncio.sleep(0.02)
-    raise AssertionError(f"the history does not show {turns} turns")
+            return found is not None and len(found["turns"]) == turns
+
+        await until(shown, f"the history showing {turns} turns")
 
 
 async def test_history_follows_the_journal_and_is_rebuilt_from_it(

@@ -25,7 +25,7 @@ EMAIL = "yusuf.rossi@example.com"
 @pytest.fixture
 def settings(nats_url: str, prefix: str, tmp_path: Path) -> Settings:
     """Settings for one test, on the shared broker."""
-    return Settings(broker_url=nats_url, prefix=prefix, data_dir=tmp_path, turn_timeout=10)
+    return Settings(broker_url=nats_url, prefix=prefix, data_dir=tmp_path, turn_timeout=60)
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ class Socket:
     async def say(self, text: str, message_id: str) -> None:
         await self.send(type="message", message_id=message_id, text=text)
 
-    async def next(self, seconds: float = 15) -> dict[str, Any]:
+    async def next(self, seconds: float = 30) -> dict[str, Any]:
         frame: dict[str, Any] = await self.raw.receive_json(timeout=seconds)
         if frame["type"] == "welcome":
             self.replies += frame["replies"]
@@ -125,13 +125,12 @@ class Socket:
             if frame["type"] in kinds:
                 return frame
 
-    async def silent(self, seconds: float = 0.3) -> bool:
-        """Say whether nothing comes for a while."""
-        try:
-            await self.raw.receive(timeout=seconds)
-        except TimeoutError:
-            return True
-        return False
+    async def until_reply(self) -> list[dict[str, Any]]:
+        """Return all that comes, up to the next reply."""
+        frames = [await self.next()]
+        while frames[-1]["type"] != "reply":
+            frames.append(await self.next())
+        return frames
 
     async def close(self) -> None:
         await self.raw.close()

@@ -1,6 +1,5 @@
 """The operators' pages of a small mesh that does what it is told."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +14,7 @@ from streams.topics import JOURNAL
 from tests.faust_apps import records
 from tests.streams.inspection.stage import Stage
 from tests.streams.small_mesh import settings_apart
+from tests.waiting import until
 from tests.web.operators import bearer, signed_in
 from tests.web.served import served
 from web import create_web
@@ -47,12 +47,12 @@ class Room:
     async def ended(self, session: str, turns: int) -> None:
         """Wait until the journal has the session's turns: it is written after the replies."""
         settings = self.stage.settings
-        for _ in range(1000):
+
+        async def there() -> bool:
             found = await records(settings.broker_url, settings.prefix, JOURNAL)
-            if sum(record.key == session.encode() for record in found) >= turns:
-                return
-            await asyncio.sleep(0.02)
-        raise AssertionError("the journal lacks turns")
+            return sum(record.key == session.encode() for record in found) >= turns
+
+        await until(there, f"the journal having {turns} turns")
 
 
 @asynccontextmanager

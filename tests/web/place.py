@@ -1,6 +1,5 @@
 """A mesh with its pages, shared by a module's tests: it can be broken and mended."""
 
-import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ from streams.operators.letters import Wanted, find
 from streams.settings import Settings
 from tests.streams.operators.letters import bury, turn
 from tests.streams.small_mesh import TO_THE_BREAKABLE, BreakableMesh, connected, settings_apart
+from tests.waiting import until
 from tests.web.operators import bearer
 from tests.web.served import served
 from web import create_web
@@ -50,13 +50,12 @@ class Place:
         self.small.broken = True
         message = turn(secrets.token_hex(4), text, slip=TO_THE_BREAKABLE)
         await self.gateway.send(message.model_copy(update={"session_id": session_id}))
-        for _ in range(1000):
+
+        async def letters() -> list[int]:
             page = await find(self.gateway.client, self.settings, Wanted())
-            for letter in page.letters:
-                if letter.session_id == session_id:
-                    return letter.offset
-            await asyncio.sleep(0.02)
-        raise AssertionError("no letter came")
+            return [letter.offset for letter in page.letters if letter.session_id == session_id]
+
+        return int((await until(letters, "its letter"))[0])
 
     async def audit(self, target: str) -> list[Entry]:
         return await entries(self.gateway.client, self.settings, target=target)

@@ -44,6 +44,8 @@ class Responder:
         self.script: dict[str, Mapping[str, Any]] = {}  # by text: what the reply has instead
         self.silent = False
         self.pause = 0.0  # seconds an actor
+        self.going_on = asyncio.Event()  # cleared, the last actor is at work until it is set
+        self.going_on.set()
         self.alive = True  # whether it answers pulses
         self._client: Client | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -135,6 +137,7 @@ class Responder:
                 progress.model_dump_json().encode(),
             )
             await asyncio.sleep(self.pause)
+        await self.going_on.wait()
         text = turn.payload.text
         other = dict(self.script.get(text, {}))
         answer = other.pop("response", text.upper())

@@ -148,11 +148,12 @@ async def test_a_reload_keeps_the_conversation_and_brings_what_was_missed(
     await page.keyboard.type("one")
     await page.keyboard.press("Enter")
     await expect(page.locator(".theirs")).to_have_count(1)
-    responder.pause = 0.3
+    responder.going_on.clear()
     await page.keyboard.type("two")
     await page.keyboard.press("Enter")
     await expect(page.locator("#working .stop")).not_to_have_count(0)
     await page.goto("about:blank")
+    responder.going_on.set()
     session_id = responder.turns[0].session_id
     await until(lambda: len(responder.replies[session_id]) == 2)
     await page.go_back()
@@ -222,7 +223,7 @@ async def test_what_is_written_while_the_broker_is_away_is_sent_when_it_is_back(
     await expect(page.locator("#banner")).to_contain_text("cannot be reached")
     await expect(page.locator(".sent")).to_have_text("not sent yet")
     own_broker.start()
-    await expect(page.locator(".theirs .text")).to_have_text("DURING", timeout=30_000)
+    await expect(page.locator(".theirs .text")).to_have_text("DURING")
     await expect(page.locator("#banner")).to_be_hidden()
     assert len(responder.turns) == 1
 
@@ -253,9 +254,7 @@ async def test_what_is_written_without_a_connection_is_sent_once_there_is_one(
     cut = False
     for server in servers[1:]:
         await server.close()
-    await expect(page.locator(".theirs .text")).to_have_text(
-        ["OFFLINE", "AND MORE"], timeout=30_000
-    )
+    await expect(page.locator(".theirs .text")).to_have_text(["OFFLINE", "AND MORE"])
     await expect(page.locator("#banner")).to_be_hidden()
 
 

@@ -205,8 +205,9 @@ async def test_a_late_reply_is_fetched_later(
 ) -> None:
     hasty = settings.model_copy(update={"turn_timeout": 0.5})
     client = Web(await aiohttp_client(create_web(hasty, gateway)))
-    responder.pause = 0.3
+    responder.going_on.clear()
     status, body = await client.chat("slow", message_id="m-1")
+    responder.going_on.set()
     assert (status, body["message_id"], body["error"]["code"]) == (504, "m-1", "late")
     fetch = body["fetch"]
     await until(lambda: bool(responder.replies))

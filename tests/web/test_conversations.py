@@ -94,7 +94,7 @@ async def test_news_come_while_a_turn_is_under_way(room: Room) -> None:
     url = f"{room.url}/api/streams/conversation/{session}/live"
     events: list[tuple[str, Any]] = []
     async with (
-        asyncio.timeout(30),
+        asyncio.timeout(60),
         room.http.get(url, headers=bearer(room.stage.settings)) as answer,
     ):
         assert answer.content_type == "text/event-stream"
@@ -121,7 +121,7 @@ async def test_turns_that_were_told_are_not_told_again(room: Room) -> None:
     await room.ended(session, 1)
     url = f"{room.url}/api/streams/conversation/{session}/live"
     async with (
-        asyncio.timeout(30),
+        asyncio.timeout(60),
         room.http.get(url, headers=bearer(room.stage.settings)) as answer,
     ):
         told = (data async for event, data in read_events(answer) if event == "conversation")

@@ -65,7 +65,7 @@ async def test_a_page_that_left_is_noticed_without_news(
     answer = await http.get("/")
     await stand.opened.wait()
     answer.close()
-    await asyncio.wait_for(stand.ended.wait(), 10)
+    await asyncio.wait_for(stand.ended.wait(), 30)
     assert stand.coming.cancelled()
     await http.close()
 
@@ -74,7 +74,7 @@ async def test_what_is_under_way_ends_when_the_process_stops(stand: Stand) -> No
     http = await client(stand)
     async with http.get("/"):
         await stand.opened.wait()
-        await asyncio.wait_for(http.server.close(), 10)
+        await asyncio.wait_for(http.server.close(), 30)
         assert stand.ended.is_set()
     await http.close()
 

@@ -1,3 +1,5 @@
+import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,15 +11,27 @@ from tests.waiting import until
 from tests.web.conftest import Clients, Socket, Web
 from tests.web.responder import Responder
 from web import create_web
+from web.turns import TurnWatch
+
+
+class Clock:
+    """The time that turns are judged by: it passes, and more of it when a test says so."""
+
+    passed = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.passed
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture
 def turn_timeout() -> float:
     """Far longer than a turn takes here; for tests that do not wait for it to be over."""
     return 30.0
-
-
-short = pytest.mark.parametrize("turn_timeout", [1.5])
 
 
 @pytest.fixture
@@ -32,16 +46,26 @@ async def client(
     settings: Settings,
     gateway: Gateway,
     aiohttp_client: Clients,
+    clock: Clock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Web:
     monkeypatch.setattr("web.health.FRESH", 0.05)
+    monkeypatch.setattr("web.room.TurnWatch", partial(TurnWatch, clock=clock))
     return Web(await aiohttp_client(create_web(settings, gateway)))
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give workers more time to answer a pulse, where there is one that does."""
+    monkeypatch.setattr("streams.gateway.PULSE_WITHIN", 30.0)
+    monkeypatch.setattr("web.health.LOOK_WITHIN", 60.0)
 
 
 async def ready(client: Web) -> bool:
     return (await client.get("/health/ready"))[0] == 200
 
 
+@pytest.mark.usefixtures("patient")
 async def test_health_is_good_when_turns_are_answered(client: Web, responder: Responder) -> None:
     await client.chat("hello")
     assert await client.get("/health/live") == (200, {"status": "alive"})
@@ -52,7 +76,10 @@ async def test_health_is_good_when_turns_are_answered(client: Web, responder: Re
     assert all(check["ok"] for check in report["checks"].values())
 
 
-async def test_health_is_bad_when_no_worker_answers(client: Web, responder: Responder) -> None:
+async def test_health_is_bad_when_no_worker_answers(
+    client: Web, responder: Responder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.gateway.PULSE_WITHIN", 0.1)
     responder.alive = False
     status, report = await client.get("/health")
     assert (status, report["status"]) == (503, "down")
@@ -63,11 +90,13 @@ async def test_health_is_bad_when_no_worker_answers(client: Web, responder: Resp
     assert "worker" in told["reasons"][0]
     assert (await client.get("/health/live"))[0] == 200
     assert (await client.get("/health/connected"))[0] == 200
+    monkeypatch.setattr("streams.gateway.PULSE_WITHIN", 30.0)
     responder.alive = True
     await until(lambda: ready(client))
 
 
-@short
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("turn_timeout", [1.5])
 async def test_health_is_not_good_while_turns_time_out(client: Web, responder: Responder) -> None:
     responder.silent = True  # broker and worker answer pings, and nobody gets a reply
     assert (await client.chat("hello?"))[0] == 504
@@ -87,9 +116,9 @@ async def test_health_is_not_good_while_turns_time_out(client: Web, responder: R
     assert await ready(client)
 
 
-@short
+@pytest.mark.usefixtures("patient")
 async def test_health_is_not_good_while_sockets_wait_in_vain(
-    client: Web, responder: Responder
+    client: Web, responder: Responder, clock: Clock, turn_timeout: float
 ) -> None:
     responder.silent = True
     _, token = await client.session()
@@ -97,17 +126,14 @@ async def test_health_is_not_good_while_sockets_wait_in_vain(
     await socket.say("hello?", "m-1")
     await socket.receive("accepted")
     assert await ready(client)
-
-    async def unready() -> bool:
-        return not await ready(client)
-
-    await until(unready)
+    clock.passed += turn_timeout
+    assert not await ready(client)
     assert (await client.get("/health"))[1]["checks"]["turns"]["late"] == 1
 
 
-@short
+@pytest.mark.usefixtures("patient")
 async def test_a_conversation_that_a_human_holds_is_not_late(
-    client: Web, responder: Responder
+    client: Web, responder: Responder, clock: Clock, turn_timeout: float
 ) -> None:
     responder.script["a human please"] = {"state": "escalated"}
     _, token = await client.session()
@@ -117,7 +143,7 @@ async def test_a_conversation_that_a_human_holds_is_not_late(
     responder.silent = True
     await socket.say("are you there?", "m-2")
     await socket.receive("accepted")
-    assert await socket.silent(2)
+    clock.passed += 2 * turn_timeout
     assert (await client.get("/health"))[1]["status"] == "ok"
 
 

@@ -50,7 +50,7 @@ async def test_a_session_is_followed_hop_by_hop(room: Room) -> None:
     room.stage.release.clear()
     told: list[tuple[str, Any]] = []
     async with (
-        asyncio.timeout(30),
+        asyncio.timeout(60),
         room.http.get(url, headers=bearer(room.stage.settings)) as answer,
     ):
         async for event, data in read_events(answer):
@@ -74,7 +74,7 @@ async def test_who_writes_next_is_followed_from_the_first_hop_if_nobody_is_named
     room.stage.release.clear()
     told: list[tuple[str, Any]] = []
     async with (
-        asyncio.timeout(30),
+        asyncio.timeout(60),
         room.http.get(url, headers=bearer(room.stage.settings)) as answer,
     ):
         # It listens a moment after the answer has begun: whoever writes until then is missed.

@@ -3,6 +3,7 @@
 import json
 import secrets
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -15,6 +16,7 @@ from streams.topics import JOURNAL
 from tests.browser import chromium, needs_browser
 from tests.faust_apps import records
 from tests.streams.operators.letters import turn
+from tests.waiting import until
 from tests.web.operators import NAME, signed_in
 from tests.web.place import EMAIL, Place, running_place
 
@@ -25,6 +27,13 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 async def place(nats_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
     async with running_place(nats_url, tmp_path_factory.mktemp("publish")) as place:
         yield place
+
+
+async def finished(place: Place, session: str) -> list[Message]:
+    """Return a session's turns in the journal, which is written after the replies."""
+    journal = await records(place.settings.broker_url, place.settings.prefix, JOURNAL)
+    turns = [Message.decode(record.value or b"") for record in journal]
+    return [turn for turn in turns if turn.session_id == session]
 
 
 @pytest.mark.parametrize(
@@ -65,9 +74,11 @@ async def test_a_copy_is_written_down_as_asking_for_personal_data(place: Place) 
 async def test_a_reply_is_masked_unless_asked_for(place: Place) -> None:
     document = json.loads(turn("q1", f"write to {EMAIL}").encode()) | {"session_id": "masked"}
     assert (await place.ask("POST", "/publish", text=json.dumps(document)))[0] == 200
-    told = None
-    while told is None:
-        told = (await place.ask("GET", "/publish/reply?session=masked&turn=q1"))[1]["reply"]
+
+    async def reply() -> Any:
+        return (await place.ask("GET", "/publish/reply?session=masked&turn=q1"))[1]["reply"]
+
+    told = await until(reply)
     assert told["state"] == "answered"
     assert EMAIL not in told["response"]
     shown = (await place.ask("GET", "/publish/reply?session=masked&turn=q1&unmask=1"))[1]["reply"]
@@ -100,12 +111,7 @@ class TestThePage:
         await expect(page.locator("#sent .answer")).to_have_text("|said by hand")
         # The next is another turn, without doing anything for it.
         await expect(page.get_by_label("Turn", exact=True)).not_to_have_value(first)
-        journal = await records(place.settings.broker_url, place.settings.prefix, JOURNAL)
-        (message,) = [
-            found
-            for record in journal
-            if (found := Message.decode(record.value or b"")).session_id == session
-        ]
+        (message,) = await until(lambda: finished(place, session), "the journal having it")
         assert (message.id, message.payload.channel) == (first, "operator")
         assert [(hand.kind, hand.operator) for hand in message.by_hand] == [("published", NAME)]
         (entry,) = await place.audit(f"turn {first} of {session}")

@@ -41,10 +41,7 @@ async def test_the_actors_at_work_are_named_while_they_work(
     socket = await client.socket(token)
     responder.pause = 0.05
     await socket.say("hello", "m-1")
-    frames: list[dict[str, Any]] = []
-    while not frames or frames[-1]["type"] != "reply":
-        frames.append(await socket.next())
-    progress = [frame for frame in frames if frame["type"] == "progress"]
+    progress = [frame for frame in await socket.until_reply() if frame["type"] == "progress"]
     assert progress == [
         {"type": "progress", "message_id": "m-1", "actor": actor} for actor in mesh.ROUTE
     ]
@@ -57,20 +54,21 @@ async def test_a_reconnect_misses_no_reply_and_repeats_none(
     socket = await client.socket(token)
     await socket.say("one", "m-1")
     seen = [await socket.receive("reply")]
-    responder.pause = 0.05
+    responder.going_on.clear()
     await socket.say("two", "m-2")
     await socket.receive("accepted")
     await socket.close()
+    responder.going_on.set()
     await until(lambda: len(responder.replies[session_id]) == 2)
     await responder.publish(responder.next_reply(session_id, "h-1", "a human", author="human"))
 
     socket = await client.socket(token, after=seen[-1]["sequence"])
     seen += socket.welcome["replies"]
-    await socket.say("three", "m-3")
-    seen.append(await socket.receive("reply"))
-    assert [reply["response"] for reply in seen] == ["ONE", "TWO", "a human", "THREE"]
-    assert [reply["sequence"] for reply in seen] == [1, 2, 3, 4]
-    assert await socket.silent()
+    for number, text in enumerate(("three", "four"), start=3):
+        await socket.say(text, f"m-{number}")
+        seen.append(await socket.receive("reply"))
+    assert [reply["response"] for reply in seen] == ["ONE", "TWO", "a human", "THREE", "FOUR"]
+    assert [reply["sequence"] for reply in seen] == [1, 2, 3, 4, 5]
 
 
 async def test_reconnecting_again_and_again_under_load_shows_each_reply_once(
@@ -79,7 +77,9 @@ async def test_reconnecting_again_and_again_under_load_shows_each_reply_once(
     _, token = await client.session()
     seen: list[dict[str, Any]] = []
     sent = 0
-    for _ in range(200):
+
+    async def come_and_go() -> bool:
+        nonlocal sent
         socket = await client.socket(token, after=len(seen))
         for _ in range(3):
             if sent < 30:
@@ -91,9 +91,10 @@ async def test_reconnecting_again_and_again_under_load_shows_each_reply_once(
             while True:
                 await socket.next(0.02)
         await socket.close()
-        seen += socket.replies
-        if len(seen) >= 30:
-            break
+        seen.extend(socket.replies)
+        return len(seen) >= 30
+
+    await until(come_and_go, "all replies being seen")
     assert [reply["sequence"] for reply in seen] == list(range(1, 31))
 
 
@@ -105,7 +106,10 @@ async def test_a_reply_that_comes_twice_is_passed_on_once(
     await socket.say("one", "m-1")
     reply = Reply(**await socket.receive("reply"))
     await responder.publish(reply.model_copy(update={"message_id": "copy"}))
-    assert await socket.silent()
+    await responder.publish(
+        responder.next_reply(reply.session_id, "next", "another", sequence=reply.sequence + 1)
+    )
+    assert (await socket.receive("reply"))["response"] == "another"
 
 
 async def test_a_reply_that_was_not_heard_is_read_back_before_the_next(
@@ -113,16 +117,20 @@ async def test_a_reply_that_was_not_heard_is_read_back_before_the_next(
 ) -> None:
     session_id, token = await client.session()
     socket = await client.socket(token)
-    deaf = True
+    deaf, missed = True, 0
     hear = Listener._on_reply
 
     async def on_reply(self: Listener, message: Any) -> None:
-        if not deaf:
+        nonlocal missed
+        if deaf:
+            missed += 1
+        else:
             await hear(self, message)
 
     monkeypatch.setattr(Listener, "_on_reply", on_reply)
     socket = await client.socket(token)
     await responder.publish(responder.next_reply(session_id, "a", "first"))
+    await until(lambda: missed)
     deaf = False
     await responder.publish(responder.next_reply(session_id, "b", "second"))
     assert (await socket.receive("reply"))["response"] == "first"
@@ -138,12 +146,15 @@ async def test_two_tabs_with_two_sessions_do_not_hear_each_other(
 ) -> None:
     (_, one), (_, two) = await client.session(), await client.session()
     left, right = await client.socket(one), await client.socket(two)
-    await left.say("left", "m-1")
-    assert (await left.receive("reply"))["response"] == "LEFT"
-    assert await right.silent()
-    await right.say("right", "m-1")
-    assert (await right.receive("reply"))["response"] == "RIGHT"
-    assert await left.silent()
+    for socket, text, message_id in (
+        (left, "left", "m-1"),
+        (right, "right", "m-2"),
+        (left, "left again", "m-3"),
+    ):
+        await socket.say(text, message_id)
+        frames = await socket.until_reply()
+        assert frames[-1]["response"] == text.upper()
+        assert {frame["message_id"] for frame in frames} == {message_id}
 
 
 async def test_two_tabs_with_one_session_both_see_the_reply(
@@ -245,7 +256,7 @@ async def test_who_guesses_tokens_is_sent_away(client: Web) -> None:
     for n in range(5):
         await socket.send(type="hello", token=f"guess {n}")
         assert (await socket.next())["code"] == "unauthorized"
-    assert (await socket.raw.receive(timeout=5)).type is WSMsgType.CLOSE
+    assert (await socket.raw.receive(timeout=30)).type is WSMsgType.CLOSE
     assert socket.raw.close_code == 1008
 
 
@@ -254,7 +265,7 @@ async def test_who_never_says_hello_is_sent_away(
 ) -> None:
     monkeypatch.setattr("web.socket.HELLO_WITHIN", 0.2)
     socket = Socket(await client.http.ws_connect("/ws"))
-    assert (await socket.raw.receive(timeout=5)).type is WSMsgType.CLOSE
+    assert (await socket.raw.receive(timeout=30)).type is WSMsgType.CLOSE
 
 
 async def test_a_token_opens_its_own_session_and_no_other(
@@ -290,6 +301,6 @@ async def test_sockets_are_told_when_the_process_ends(
     _, token = await client.session()
     socket = await client.socket(token)
     closing = asyncio.create_task(test_client.server.close())
-    assert (await socket.raw.receive(timeout=5)).type is WSMsgType.CLOSE
+    assert (await socket.raw.receive(timeout=30)).type is WSMsgType.CLOSE
     assert socket.raw.close_code == 1001
     await closing

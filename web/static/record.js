@@ -6,7 +6,7 @@ import { bytes, moment } from "./figures.js";
 const SHOWN = 200_000;
 
 /** Return JSON as people read it, with its parts marked. Text stays text. */
-export function pretty(value) {
+function pretty(value) {
   const text = JSON.stringify(value, null, 2);
   if (text.length > SHOWN) {
     return [`${text.slice(0, SHOWN)}\n… ${bytes(text.length - SHOWN)} more: save the record to see all.`];
@@ -24,7 +24,7 @@ export function pretty(value) {
 }
 
 /** Bytes in hexadecimal as rows of sixteen, with their text beside. */
-export function dump(hex) {
+function dump(hex) {
   const octets = hex.split(" ").filter(Boolean);
   const rows = [];
   for (let start = 0; start < octets.length; start += 16) {

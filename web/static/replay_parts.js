@@ -48,7 +48,7 @@ export function share(many, most) {
 const MONEY = new Intl.NumberFormat("en", { style: "currency", currency: "USD", maximumSignificantDigits: 3 });
 
 /** What a turn or a replay took, by name: how to say it. */
-export const SPENT = {
+const SPENT = {
   work_ms: ["Work", milliseconds],
   cost_usd: ["Model", (value) => (value === null ? "–" : MONEY.format(value))],
   tokens: ["Tokens", count],

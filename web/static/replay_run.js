@@ -18,6 +18,7 @@ let source = null;
 let known = null;
 let last = null; // of the list: behind what the next page begins
 let asking = 0;
+let stopping = false;
 
 // ---- totals ----
 
@@ -48,7 +49,8 @@ function head({ about, summary }) {
     `${count(summary.turns)} turns`,
     rate ? `${rate < 10 ? rate.toFixed(1) : Math.round(rate)} a second` : null,
     about.done === null ? null : `${Math.floor(about.done * 100)} % read`,
-    left ? `about ${milliseconds(left * 1000)} left` : null,
+    left && !stopping ? `about ${milliseconds(left * 1000)} left` : null,
+    stopping ? "it stops when what is under way has ended …" : null,
   ]
     .filter(Boolean)
     .join(", ");
@@ -252,7 +254,8 @@ async function stop() {
   byId("stop").disabled = true;
   try {
     await ask(`/api/replay/${run}/stop`, { method: "POST", body: {} });
-    byId("pace").textContent = "It stops when what is under way has ended …";
+    stopping = true;
+    if (known) head(known);
   } catch (error) {
     notice(error.message);
     byId("stop").disabled = false;

@@ -34,7 +34,7 @@ const readable = (name) => {
 };
 
 /** Return the actor's bare name: routes may name its mailbox, `mesh.intent_analyzer`. */
-export const bare = (actor) => actor.slice(actor.lastIndexOf(".") + 1);
+const bare = (actor) => actor.slice(actor.lastIndexOf(".") + 1);
 
 /** What an actor is doing now. */
 export const doing = (actor) => ACTORS[bare(actor)]?.[0] ?? readable(bare(actor));

@@ -18,7 +18,7 @@ from streams.replay.comparison import TurnComparison, compare
 from streams.replay.entry import entered
 from streams.replay.lines import BadLine
 from streams.replay.player import Given, Manner, Played, Player, Strand
-from streams.replay.request import JOURNAL, ReplayRequest
+from streams.replay.request import THE_JOURNAL, ReplayRequest
 from streams.replay.selection import Selection
 from streams.replay.source import Turns, find
 from streams.settings import Settings
@@ -217,7 +217,7 @@ class Performance:
         async with AsyncExitStack() as stack:
             try:
                 client = None
-                if request.source == JOURNAL:
+                if request.source == THE_JOURNAL:
                     client = await connected(self._settings, "mesh replay")
                     stack.push_async_callback(client.close)
                 origin = run.about().origin if run is not None else None

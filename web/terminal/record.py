@@ -20,7 +20,7 @@ from streams.replay.anonymous import Anonymous
 from streams.replay.intake import Taken, take_in
 from streams.replay.lines import BadLine
 from streams.replay.recording import Header, Writer, writing
-from streams.replay.request import JOURNAL
+from streams.replay.request import THE_JOURNAL
 from streams.replay.selection import Selection
 from streams.replay.source import Source, Turns, find
 from streams.replay.versions import Versions
@@ -82,7 +82,7 @@ def export_command(file: Path, anonymous: bool, as_json: bool, **which: Any) -> 
     wanted = selection(**which)
 
     async def work(client: Client, settings: Settings) -> None:
-        source = await find(JOURNAL, wanted, client, settings.prefix)
+        source = await find(THE_JOURNAL, wanted, client, settings.prefix)
         detail = {"anonymous": anonymous, **_described(wanted, file)}
         await _audit(client, settings, "export", detail)
 

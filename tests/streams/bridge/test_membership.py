@@ -13,7 +13,7 @@ from nats.aio.client import Client
 
 from mocks.servers import NatsServer
 from streams.bridge import bucket as buckets
-from streams.bridge import heartbeat, membership
+from streams.bridge import heartbeat, membership, reader
 from streams.bridge.bucket import Bucket
 from streams.bridge.connection import connect, parse_url
 from streams.bridge.generations import Peer, laggards
@@ -471,13 +471,13 @@ def create_on_disk(bucket: Bucket) -> Callable[..., Any]:
 async def test_a_bucket_that_was_deleted_is_an_error_in_the_end(
     group: Group, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(membership, "GONE_SECONDS", 0.5)
+    monkeypatch.setattr(reader, "GONE_SECONDS", 0.5)
     one = await group.join(session=1)
     await group.settled()
     await group.client.jetstream().delete_stream(group.bucket.stream)
     await until(lambda: one.errors)
-    assert "deleted under group" in str(one.errors.pop())
-    assert one.lost
+    assert group.bucket.stream in str(one.errors.pop())
+    await until(lambda: one.lost, "it gives up its partitions")
 
 
 def test_what_a_key_says_survives() -> None:

@@ -5,11 +5,9 @@ import pytest
 from pydantic import ValidationError
 
 from streams.message import Message
-from streams.payload import Escalation, IntentName
+from streams.payload import IntentName
 from streams.replay.selection import Selection
 from tests.streams.replay.turns import AT, finished
-
-FALLBACK = Escalation(kind="fallback", reason="x")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from streams.topics import JOURNAL
 from tests.faust_apps import records
 from tests.streams.inspection.stage import EMAIL, SECRET, Stage
 from tests.streams.small_mesh import settings_apart
+from tests.waiting import until
 from web.terminal.conversation import conversation
 from web.terminal.session import operator_name
 
@@ -28,11 +29,12 @@ def played(nats_url: str, tmp_path_factory: pytest.TempPathFactory) -> Played:
             session = await stage.play(f"hello {SECRET}", "flaky", "doomed")
             for _ in range(5):
                 await stage.play("somebody else")
-            for _ in range(1000):
-                if len(await records(nats_url, settings.prefix, JOURNAL)) == 8:
-                    return session
-                await asyncio.sleep(0.02)
-        raise AssertionError("not all turns ended")
+
+            async def all_ended() -> bool:
+                return len(await records(nats_url, settings.prefix, JOURNAL)) == 8
+
+            await until(all_ended)
+            return session
 
     return settings, asyncio.run(play())
 

@@ -16,6 +16,7 @@ from streams.settings import Settings
 from streams.topics import JOURNAL, declare_topics
 from tables.history import HistoryProjection
 from tests.streams.replay.turns import finished
+from tests.waiting import until
 from tests.web.terminal.conftest import Prepare, Run
 from web.terminal.record import record
 
@@ -78,7 +79,7 @@ def stored(prepare: Prepare, settings: Settings) -> list[tuple[Message, dict[str
         )
         count = (await client.jetstream().stream_info(f"{settings.prefix}--mesh=2Ejournal")).state
         for _ in range(count.messages):
-            message = await subscription.next_msg(timeout=5)
+            message = await subscription.next_msg(timeout=30)
             found.append((Message.decode(message.data), message.headers or {}))
 
     prepare(work)
@@ -91,11 +92,13 @@ def history(settings: Settings, session: str) -> list[str]:
     async def main() -> list[str]:
         projection = HistoryProjection(settings)
         async with projection:
-            while True:
-                found = projection.history.conversation(session)
-                if found and len(found["turns"]) == 2:
-                    return [turn["message_id"] for turn in found["turns"]]
-                await asyncio.sleep(0.02)
+
+            def turns() -> list[str]:
+                found = projection.history.conversation(session) or {"turns": []}
+                return [turn["message_id"] for turn in found["turns"]]
+
+            await until(lambda: len(turns()) == 2, "the history having two turns")
+            return turns()
 
     return asyncio.run(main())
 
