@@ -9,6 +9,7 @@ from nats.aio.client import Client
 
 from streams.bridge import Record, decode
 from streams.bridge.connection import connect, parse_url
+from streams.bridge.layout import escape
 from streams.bridge.topics import lookup
 from tests.waiting import DEADLINE, until
 
@@ -33,7 +34,7 @@ async def read_topic(client: Client, prefix: str, topic: str) -> list[Record]:
     info = await lookup(js, prefix, topic)
     if info is None:
         return []
-    everything = f"{prefix}.{topic}.>"
+    everything = f"{prefix}.{escape(topic)}.>"
     state = (await js.stream_info(info.stream, subjects_filter=everything)).state
     count = sum((state.subjects or {}).values())
     found: list[Record] = []
