@@ -43,13 +43,13 @@ async def seen(
 async def looks(trail: Trail, when: Callable[[Conversation], bool], **options: Any) -> Conversation:
     """Return the conversation of a trail once it looks as `when` says."""
 
-    async def fulfilled() -> Conversation | None:
+    async def fulfilled() -> bool:
         await trail.look()
-        found = conversation(trail, **options)
-        return found if when(found) else None
+        return when(conversation(trail, **options))
 
-    found: Conversation = await until(fulfilled, "the conversation looks so")
-    return found
+    await until(fulfilled, "the conversation looks so")
+    await trail.look()  # one look goes through all topics at once: a cause may come after
+    return conversation(trail, **options)
 
 
 def closed(turns: int) -> Callable[[Conversation], bool]:
