@@ -247,7 +247,7 @@ def test_a_replay_that_was_killed_goes_on_and_plays_every_turn_once(
         with process:
             done = until_some_are_done(mesh, process, resumed=number == signal.SIGINT)
             process.send_signal(number)
-            process.communicate(timeout=60)
+            process.communicate(timeout=120)
         assert process.returncode in (-signal.SIGKILL, 130)
         assert 0 < done < turns
         listed = Runs(mesh.data_dir).listed()[0]

@@ -92,7 +92,7 @@ def whole_mesh(data_dir: Path, settings: Mapping[str, str] | None = None) -> Ite
     finally:
         process.send_signal(signal.SIGINT)
         try:
-            process.communicate(timeout=60)
+            process.communicate(timeout=120)
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()

@@ -22,6 +22,12 @@ def by_check(output: str) -> dict[str, dict[str, str]]:
     return {found["check"]: found for found in map(json.loads, output.splitlines())}
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give servers more time: they are only as slow as a busy machine makes them."""
+    monkeypatch.setattr("streams.checkup.broker.SECONDS", 30.0)
+
+
 @pytest.fixture
 def healthy(settings: Settings, redis_url: str) -> Settings:
     return settings.model_copy(update={"redis_url": redis_url})
@@ -151,7 +157,8 @@ def test_services_are_asked_whether_they_answer(run: Run, healthy: Settings) -> 
 
 async def test_the_model_is_asked_a_question(settings: Settings) -> None:
     async with served(llm.create_app(api_key="right")) as url:
-        base = {"llm_api_base": f"{url}/v1", "llm_api_key": "right"}
+        # It waits for litellm to load, as a worker's first question does.
+        base = {"llm_api_base": f"{url}/v1", "llm_api_key": "right", "llm_timeout": 120}
         good = Settings.model_validate(settings.model_dump() | base)
         assert (await check_model(good)).verdict == "ok"
         bad = Settings.model_validate(settings.model_dump() | base | {"llm_api_key": "wrong-key"})
