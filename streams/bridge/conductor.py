@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 import nats.errors
 from faust.exceptions import KeyDecodeError, ValueDecodeError
 from faust.transport import base
-from faust.types import TP, Message
+from faust.types import TP, AgentT, Message
 from faust.types.topics import TopicT
 from mode import Service
 
@@ -150,6 +150,18 @@ class Conductor(base.Conductor):
     def read(self, name: str) -> bool:
         """Say whether anything iterates over the topic of that name."""
         return any(name in self._names(topic) and _iterated(topic) for topic in self._topics)
+
+    def shared_without_agents(self, tp: TP) -> bool:
+        """Say whether several streams read a partition that belong to no agent."""
+        channels = len(self._tp_index.get(tp, ()))
+        if channels < 2:
+            return False
+        agents = sum(self._reads(agent, tp.topic) for agent in self.app.agents.values())
+        return channels - agents > 1
+
+    def _reads(self, agent: AgentT[Any], name: str) -> bool:
+        channel = agent.channel
+        return isinstance(channel, TopicT) and name in self._names(channel)
 
     # -- patterns
 

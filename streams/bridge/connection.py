@@ -21,7 +21,7 @@ from .errors import (
     JetStreamUnavailable,
     NotConnected,
 )
-from .internals import break_off_on_reconnect, drop_half_open, insist_on_tls, quiet_tls
+from .internals import break_off_on_reconnect, close, drop_half_open, insist_on_tls, quiet_tls
 from .layout import check_prefix
 from .login import CredentialsFile, read_nkey
 from .parser import install_parser
@@ -314,7 +314,7 @@ class _Troubles:
         if self._refused_since is None:
             self._refused_since = now
         elif now - self._refused_since > REFUSAL_SECONDS and self._closing is None:
-            self._closing = asyncio.ensure_future(self.client.close())
+            self._closing = asyncio.ensure_future(close(self.client))
 
 
 def _refusal(options: ConnectionOptions, exc: Exception) -> BridgeError | None:

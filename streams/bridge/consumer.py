@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import nats.js.errors
 from faust.transport import base
@@ -27,6 +27,7 @@ from .internals import (
     keep_sets_in_memory,
     recovered_to_end,
     restore_expiry,
+    running_commit,
 )
 from .layout import Place, partition_for
 from .link import always
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
     from .transport import Transport
 
 logger = logging.getLogger(__name__)
+
+COMMIT_SECONDS: Final = 1.0
+"""How long the last commit may take at least, whatever is left of the option `drain`."""
 
 
 class Fetcher(base.Fetcher):
@@ -309,9 +313,10 @@ class Consumer(faust_consumer.Consumer):
             await self._settle()
 
     async def _settle(self) -> bool:
-        """Wait for agents, then commit, each within the option `drain`; say if all was done."""
+        """Wait for agents, then commit, within the option `drain`; say if all was done."""
+        end = self.loop.time() + self.link.time_to_drain()
         try:
-            async with asyncio.timeout(self.link.options.drain):
+            async with asyncio.timeout_at(end):
                 while any(not message.acked for message in list(self._unacked_messages)):
                     await self._acknowledgement()
         except TimeoutError:
@@ -320,10 +325,11 @@ class Consumer(faust_consumer.Consumer):
         else:
             finished = True
         try:
-            async with asyncio.timeout(self.link.options.drain):
+            # Where agents took all the time, what others have finished is still committed.
+            async with asyncio.timeout_at(max(end, self.loop.time() + COMMIT_SECONDS)):
                 # One that runs already knows nothing of what was acknowledged last.
-                while await self.maybe_wait_for_commit_to_finish():
-                    pass
+                while (running := running_commit(self)) is not None:
+                    await asyncio.wait([running])
                 await self.commit()
         except TimeoutError:
             logger.warning("could not commit in time; some events will be worked on again")

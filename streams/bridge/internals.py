@@ -102,12 +102,16 @@ def break_off_on_reconnect(client: Client) -> None:
 
 
 async def close(client: Client) -> None:
-    """Close a connection; what a server that stands still has not read is dropped.
+    """Close a connection; what a server that stands still, or is gone, has not read is dropped.
 
-    Why: as above, nats-py would wait for that server.
+    Why: as above, nats-py would wait for that server; and over a socket that is broken it would
+    fail before it tells anybody that the connection is closed.
     """
     if unsent(client):
         _abort(client)
+    if not client.is_connected:
+        client._pending.clear()
+        client._pending_data_size = 0
     with contextlib.suppress(ConnectionError):
         await client.close()
 
@@ -127,6 +131,23 @@ def drop_half_open(client: Client) -> None:
     transport: Any = client._transport
     if not client.is_connected and transport:
         transport.close()
+
+
+def running_commit(consumer: Any) -> "asyncio.Future[Any] | None":
+    """Return what Faust's commit that runs at the moment is waited for by; None if none runs.
+
+    Why: its own way to wait for it takes the cancellation of who waits for the commit's.
+    """
+    running: asyncio.Future[Any] | None = consumer._commit_fut
+    return running
+
+
+def answer_through(app: "AppT", consumer: Any) -> None:
+    """Let `ask()` and its like wait for answers through another reply consumer.
+
+    Why: Faust makes one itself, and has a setting for every other service's class.
+    """
+    cast(Any, app)._reply_consumer = consumer
 
 
 def step(coroutine: Coroutine[Any, Any, Any]) -> "Waiting | None":

@@ -73,6 +73,8 @@ class Link:
         self._unique = secrets.token_hex(8)
         self._ids = itertools.count(1)
         self._opening = asyncio.Lock()
+        self._drained_at: float | None = None
+        """When the time is over that ending may take; None while the app goes on."""
         self._crashing: asyncio.Task[None] | None = None
 
     @classmethod
@@ -224,6 +226,17 @@ class Link:
         if self._crashing is None:
             self._crashing = asyncio.get_running_loop().create_task(self.app.crash(error))
 
+    def time_to_drain(self) -> float:
+        """Return how many seconds finishing may take: all that is done at a stop shares `drain`."""
+        drain = self.options.drain
+        if not self.app.should_stop:
+            self._drained_at = None
+            return drain
+        now = asyncio.get_running_loop().time()
+        if self._drained_at is None:
+            self._drained_at = now + drain
+        return max(0.0, self._drained_at - now)
+
     # -- topics
 
     async def topic(self, name: str) -> TopicInfo:
@@ -242,6 +255,8 @@ class Link:
             info = await topics.lookup(self.js, self.options.prefix, name)
             if info is None:
                 info = await self._bring_into_being(name, described)
+        if self.exactly_once:
+            topics.check_shared(info)
         self.topics[name] = info
         return info
 

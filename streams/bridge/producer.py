@@ -15,7 +15,15 @@ from mode.utils.times import Seconds
 
 from .errors import BridgeError, ConfigurationError, Fenced, SendFailed, UnknownTopic
 from .inputs import Input, Output, Together, worked_on_together
-from .internals import Waiting, listened_to, quick_producer, quiet_sends, slow_producer, step
+from .internals import (
+    Waiting,
+    answer_through,
+    listened_to,
+    quick_producer,
+    quiet_sends,
+    slow_producer,
+    step,
+)
 from .layout import (
     MESSAGE_ID,
     encode_block,
@@ -26,10 +34,12 @@ from .layout import (
     partition_for,
     subject,
 )
-from .publisher import Kind, Publisher, Sending
+from .publisher import BATCH_HEADERS, Kind, Publisher, Sending
+from .replies import Replies
 from .topics import TopicInfo
 
 if TYPE_CHECKING:
+    from .conductor import Conductor
     from .transactions import TransactionManager
     from .transport import Transport
 
@@ -38,6 +48,8 @@ logger = logging.getLogger(__name__)
 Source = Input | Together
 """What a record follows from."""
 
+CORRELATION: Final = "Faust-Ag-CorrelationId"
+"""The header by which Faust's agents know which answer belongs to which request."""
 _UNWATCHED: Final = object()
 """The sensors' state of a record of which they are not told."""
 
@@ -157,6 +169,9 @@ class Producer(base.Producer):
         self._destinations: dict[str, Destination] = {}
         self._id_beginnings: dict[tuple[str, TP], str] = {}
         self._ids_generation: int | None = None
+        self._topics = cast("Conductor", self.app.topics)
+        # Whoever asks sends first: it is made in time, and for no app that does neither.
+        answer_through(self.app, Replies(self.app, self.link, beacon=self.app.beacon))
 
     async def on_start(self) -> None:
         """Connect."""
@@ -217,7 +232,8 @@ class Producer(base.Producer):
         Faust's sensors are told what becomes of `message`, if it is given.
 
         In a transaction it is stored when the event is finished, so nobody can wait for it
-        there: the result is then there at once, with -1 as the offset that is not known yet.
+        there: the result is then there at once, with -1 as the offset that is not known yet. A
+        request (`ask`) is sent at once there too: its event waits for the answer.
 
         Raises SendFailed for what can never be sent, UnknownTopic.
         """
@@ -287,6 +303,10 @@ class Producer(base.Producer):
             self.app.on_produce_message.send(
                 key=key, value=value, partition=partition, timestamp=timestamp, headers=headers
             )
+        request = bool(headers) and _is_request(headers)
+        if request:
+            # Asked again, it has another place for the answer: it is not the same record.
+            message_id = self.link.unique_id()
         block = None
         if value is not None and timestamp is None and not headers and not destination.headers:
             block = encode_block(key, message_id)
@@ -302,7 +322,8 @@ class Producer(base.Producer):
                 self, info.topic, watched, len(key) if key else 0, len(payload)
             )
         record = _Record(where, destination, destination.places[partition], timestamp, self, state)
-        if self._kept(source):
+        if self._kept(source) and not request:
+            destination.publisher.check_size(where, len(block) + len(payload) + BATCH_HEADERS)
             output = Output(where, payload, block, message_id, info.compacted, record.stored)
             return self._keep(cast("Source", source), output, destination)
         return destination.publisher.send(record, payload, block)
@@ -391,7 +412,9 @@ class Producer(base.Producer):
         could not be stored: stopping goes on, and nothing of it is committed.
         """
         try:
-            async with asyncio.timeout(self.link.options.drain if self.app.should_stop else None):
+            async with asyncio.timeout(
+                max(1.0, self.link.time_to_drain()) if self.app.should_stop else None
+            ):
                 await self.confirm()
         except (BridgeError, TimeoutError) as exc:
             if not self.app.should_stop:
@@ -485,7 +508,8 @@ class Producer(base.Producer):
         input's place (with its topic's identity), by destination, and by its ordinal among what
         the event sends there. An event that is worked on again after a crash so repeats the ids
         of what it sent before. What follows from no event gets an id that nothing else has: only
-        the bridge itself sends it again. Changes of a table carry none: their last one is the
+        the bridge itself sends it again; so does what several streams without an agent send,
+        which nothing tells from each other. Changes of a table carry none: their last one is the
         truth.
         """
         if self._is_changelog(topic) if destination is None else destination.changelog:
@@ -500,6 +524,8 @@ class Producer(base.Producer):
         if message.topic not in self.link.topics:
             return self.link.unique_id()  # an event of another app in this process
         agent = current_agent()
+        if agent is None and self._topics.shared_without_agents(message.tp):
+            return self.link.unique_id()  # whose ordinal it is cannot be told
         name = agent.name if agent is not None else ""
         outputs = message.outputs
         if outputs is None:
@@ -517,6 +543,11 @@ class Producer(base.Producer):
             self._id_beginnings[name, message.tp] = beginning
         end = escape(topic) if destination is None else destination.escaped
         return f"{beginning}/{message.offset}/{end}/{ordinal}"
+
+
+def _is_request(headers: HeadersArg) -> bool:
+    """Say whether somebody may be waiting for the answer to a record (`ask`, `map`, `join`)."""
+    return CORRELATION in (headers if isinstance(headers, Mapping) else dict(headers or ()))
 
 
 def _encode(

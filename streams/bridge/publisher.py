@@ -43,6 +43,9 @@ AWAKE_SECONDS: Final = 0.0003
 AWAKE_AFTER_SECONDS: Final = 0.0001
 """How long it does after that answer: the record, if it comes back to us, follows at once."""
 
+BATCH_HEADERS: Final = 200
+"""Bytes that `publish_batch` adds to a record at most, and what a fence in it needs."""
+
 BatchRecord = tuple[str, bytes, bytes]
 """Subject, payload and header block of a record in an atomic batch."""
 
@@ -197,9 +200,8 @@ class Publisher:
         """
         subject = record.subject
         size = len(block) + len(payload)
-        most = self.client.max_payload
-        if size > most:
-            raise SendFailed(f"{subject}: {size} bytes, but the server takes {most} at most")
+        if size > self.client.max_payload:
+            self.check_size(subject, size)
         token = self._token = self._token + 1
         command = record.command = b"HPUB %b %b%d %d %d\r\n%b%b\r\n" % (
             subject.encode(),
@@ -223,6 +225,12 @@ class Publisher:
                 if self._near:
                     self._stay_awake()
         return future
+
+    def check_size(self, subject: str, size: int) -> None:
+        """Raise SendFailed for a record of more bytes than the server takes."""
+        most = self.client.max_payload
+        if size > most:
+            raise SendFailed(f"{subject}: {size} bytes, but the server takes {most} at most")
 
     async def publish_batch(
         self, records: Sequence[BatchRecord], *, name: str, explain: bool = False

@@ -338,6 +338,7 @@ async def batches(
     *,
     most: int | None = None,
     headers_only: bool = False,
+    on_gone: Callable[[BridgeError], None] | None = None,
 ) -> AsyncGenerator[tuple[list[Delivered], bool], None]:
     """Yield records in batches (of `most`, if given) from the sequence `start` on, for ever.
 
@@ -345,7 +346,15 @@ async def batches(
     as long as the stream cannot be read.
     """
     arrived = asyncio.Event()
-    reader = Reader(client, stream, filter_subject, start, arrived.set, headers_only=headers_only)
+    reader = Reader(
+        client,
+        stream,
+        filter_subject,
+        start,
+        arrived.set,
+        on_gone=on_gone,
+        headers_only=headers_only,
+    )
     reader.open()
     loop = asyncio.get_running_loop()
     try:

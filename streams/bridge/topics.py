@@ -356,7 +356,18 @@ async def remove(js: JetStreamContext, info: TopicInfo) -> None:
     await js.purge_stream(info.stream, subject=description_subject(info.prefix, info.topic))
 
 
+def check_shared(info: TopicInfo) -> None:
+    """Raise TopicMismatch for a topic that transactions cannot write to."""
+    if not info.shared:
+        raise TopicMismatch(
+            f"topic {info.topic!r} has a stream of its own ({info.stream!r}), and transactions "
+            "need one that all topics share: give the app another prefix"
+        )
+
+
 def _verify(spec: TopicSpec, info: TopicInfo) -> None:
+    if spec.shared:
+        check_shared(info)
     wanted = replace(spec, key_in_subject=spec.key_in_subject or spec.compacted)
     for what, want, have in (
         ("partitions", wanted.partitions, info.partitions),

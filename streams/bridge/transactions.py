@@ -230,6 +230,8 @@ class TransactionManager(faust_consumer.TransactionManager):
     # -- storing
 
     async def _store(self, offsets: Mapping[TP, int]) -> bool:
+        if self.link.publisher.failure is not None:
+            return False  # an event may lack what was refused: none may count as done any more
         try:
             for batch in self._batches(offsets):
                 if not await self._store_batch(batch):

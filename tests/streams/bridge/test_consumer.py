@@ -5,7 +5,8 @@
 import asyncio
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -260,8 +261,87 @@ async def test_outputs_are_named_after_their_input_unless_the_sender_names_them(
     assert others == [f"{place}/1/other/1", f"{place}/2/other/1"]
 
 
-async def test_stopping_ends_without_a_server(own_server: NatsServer, new_app: NewApp) -> None:
-    app = new_app(broker=f"{own_server.url}?prefix=x&drain=0.5")
+async def test_what_streams_without_an_agent_send_is_told_apart_by_nothing(
+    new_app: NewApp, client: Client, prefix: str
+) -> None:
+    """Worked on again in another order, one would take the other's ids, and lose its output."""
+    app = new_app()
+    shared = app.topic("shared", value_type=bytes, value_serializer="raw", partitions=1)
+    alone = app.topic("alone", value_type=bytes, value_serializer="raw", partitions=1)
+    outbox = app.topic("out", value_serializer="raw", partitions=1)
+
+    async def copy(topic: Any, name: bytes) -> None:
+        async for value in app.stream(topic):
+            await outbox.send(value=value + name)
+
+    for topic, name in ((shared, b"1"), (shared, b"2"), (alone, b"t")):
+        app.task(partial(copy, topic, name))
+
+    @app.agent(alone, name="agent")
+    async def agent(stream: StreamT[Any]) -> None:
+        async for value in stream:
+            await outbox.send(value=value + b"a")
+
+    async with running(app):
+        await shared.send(value=b"s")
+        await alone.send(value=b"x")
+        await until(lambda: app.consumer._n_acked == 2)
+    ids = {record.value: record.message_id for record in await read_topic(client, prefix, "out")}
+    assert ids.keys() == {b"s1", b"s2", b"xt", b"xa"}
+    places = {}
+    for topic in ("shared", "alone"):
+        found = await lookup(client.jetstream(), prefix, topic)
+        assert found is not None
+        places[topic] = f"{topic}/{found.identity}/0/1/out/1"
+    assert ids[b"xt"] == f"app//{places['alone']}"
+    assert ids[b"xa"] == f"app/agent/{places['alone']}"
+    assert places["shared"] not in f"{ids[b's1']} {ids[b's2']}"
+
+
+async def test_an_agent_asks_another(
+    new_app: NewApp, client: Client, prefix: str, guarantee: str
+) -> None:
+    """The first question makes no rebalance; and asked again, it is not taken for the same one."""
+    app = new_app(processing_guarantee=guarantee)
+    app.in_worker = True
+    inbox = app.topic("in", value_type=int)
+    numbers = app.topic("numbers", value_type=int)
+    answers: list[int] = []
+
+    @app.agent(numbers, name="double")
+    async def double(stream: StreamT[Any]) -> AsyncIterator[int]:
+        async for value in stream:
+            yield value * 2
+
+    @app.agent(inbox, name="asker")
+    async def asker(stream: StreamT[Any]) -> None:
+        async for value in stream:
+            answers.append(await double.ask(value))
+            answers.extend(sorted([one async for one in double.map([value + 1, value + 2])]))
+
+    async with running(app):
+        generation = app.consumer.generation
+        await inbox.send(value=1)
+        await until(lambda: len(answers) == 3)
+        await inbox.send(value=5)
+        await until(lambda: len(answers) == 6)
+        assert answers == [2, 4, 6, 10, 12, 14]
+        assert app.consumer.generation == generation
+    ids = [record.message_id for record in await read_topic(client, prefix, "numbers")]
+    assert len(set(ids)) == 6
+    assert not [name for name in ids if name is None or "/in/" in name]
+
+
+async def test_stopping_ends_without_a_server(
+    own_server: NatsServer, new_app: NewApp, guarantee: str
+) -> None:
+    """Also with more acknowledged than the commit knows of that waits for the server."""
+    app = new_app(
+        broker=f"{own_server.url}?prefix=x&drain=0.5",
+        processing_guarantee=guarantee,
+        broker_commit_interval=0.05,
+    )
+    app.in_worker = True
     topic = app.topic("in", value_type=int)
     got: list[int] = []
 
@@ -269,11 +349,15 @@ async def test_stopping_ends_without_a_server(own_server: NatsServer, new_app: N
     async def agent(stream: StreamT[Any]) -> None:
         async for value in stream:
             got.append(value)
+            await asyncio.sleep(0.005)
 
     async with running(app):
-        await topic.send(value=1)
+        for value in range(500):
+            await topic.send(value=value)
         await until(lambda: got)
         own_server.kill()
+        begun = len(got)
+        await until(lambda: len(got) > begun + 100)
 
 
 async def test_fausts_own_web_pages(new_app: NewApp) -> None:

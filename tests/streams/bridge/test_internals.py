@@ -158,6 +158,9 @@ def test_what_we_replace_in_faust_is_still_there() -> None:
     assert "self._acked_index[tp]" in source(consumer.ack)
     assert "self._unacked_messages.discard" in source(consumer.ack)
     assert "notify(self._waiting_for_ack)" in source(consumer.ack)
+    assert "self._commit_fut = asyncio.Future(" in source(consumer.commit)
+    assert "app._reply_consumer.add(p.correlation_id, p)" in source(faust.agents.agent.Agent.ask)
+    assert "Faust-Ag-CorrelationId" in source(faust.agents.agent.Agent._create_req)
     assert "_resubscribe_sleep_lock_seconds" in source(conductor._subscriber.fun)
     for name in ("_update_tp_index", "_build_handler", "_update_callback_map"):
         assert hasattr(conductor, name)

@@ -17,6 +17,7 @@ from typing import Any, cast
 from urllib.parse import quote
 
 import faust
+import nats.errors
 import nkeys
 import pytest
 
@@ -364,6 +365,27 @@ async def test_a_worker_without_a_good_login_ends_with_an_error(
         assert await asyncio.to_thread(worker.process.wait, 60) != 0
         assert re.search(complaint, worker.output)
         assert "s3cret" not in worker.output
+
+
+async def test_a_connection_that_is_given_up_says_so_whatever_waits_to_be_sent(
+    serve: Serve,
+) -> None:
+    login = 'authorization { user: "ann", password: "%s" }'
+    server = serve(login % "pw")
+    closed = asyncio.Event()
+
+    async def on_close() -> None:
+        closed.set()
+
+    url = parse_url(server.url_for("ann:pw"))
+    client = await connect(url, name="test", on_close=on_close)
+    server.kill()
+    server.more = login % "new"
+    server.start()
+    while not closed.is_set():
+        with contextlib.suppress(nats.errors.Error):
+            await client.publish("subject", b"x")
+        await asyncio.sleep(0.02)
 
 
 async def test_a_login_that_is_good_no_longer_ends_the_worker(

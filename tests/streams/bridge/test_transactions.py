@@ -16,7 +16,7 @@ from nats.aio.client import Client
 
 from mocks.servers import NatsServer
 from streams.bridge.connection import connect, parse_url
-from streams.bridge.errors import ConfigurationError, TopicMismatch
+from streams.bridge.errors import ConfigurationError, SendFailed, TopicMismatch
 from streams.bridge.topics import TopicSpec, declare, describe, lookup
 from tests.faust_apps import read_topic, running
 from tests.waiting import DEADLINE, until
@@ -261,6 +261,87 @@ async def test_a_prefix_with_streams_of_their_own_has_no_transactions(
     await declare(js, TopicSpec("there", 1, prefix=prefix))
     with pytest.raises(TopicMismatch, match="give the app another prefix"):
         await declare(js, TopicSpec("in", 1, prefix=prefix, shared=True))
+
+
+async def test_an_app_that_has_run_without_transactions_gets_none_on_its_topics(
+    new_app: NewApp, new_exact: NewApp
+) -> None:
+    async with running(reader(new_app())):
+        pass
+    app = reader(new_exact())
+    with pytest.raises(TopicMismatch, match="has a stream of its own") as refused:
+        async with running(app):
+            pass
+    assert "give the app another prefix" in str(refused.value)
+
+
+def reader(app: Any) -> Any:
+    """Return an app that reads a topic."""
+
+    @app.agent(app.topic("in"))
+    async def read(stream: StreamT[Any]) -> None:
+        async for _ in stream:
+            pass
+
+    return app
+
+
+async def test_a_record_that_is_too_large_is_an_error_of_who_sends_it(
+    new_exact: NewApp, client: Client, prefix: str
+) -> None:
+    app = new_exact()
+    inbox = app.topic("in", value_type=int, partitions=1)
+    outbox = app.topic("out", value_serializer="raw", partitions=1)
+    refused: list[str] = []
+
+    @app.agent(inbox)
+    async def work(stream: StreamT[Any]) -> None:
+        async for size in stream:
+            try:
+                await outbox.send(value=b"x" * size)
+            except SendFailed as exc:
+                refused.append(str(exc))
+
+    async with running(app):
+        await outbox.declare()
+        # Also one that would be too large with what a transaction adds to it.
+        for size in (10, client.max_payload - 50, client.max_payload + 1, 20):
+            await inbox.send(value=size)
+        await holds(client, prefix, {"out": 2})
+    assert [text.split(": ")[0] for text in refused] == [f"{prefix}.out.0"] * 2
+
+
+async def test_an_event_whose_change_was_refused_is_not_done(
+    new_exact: NewApp, client: Client, prefix: str
+) -> None:
+    seen: list[int] = []
+
+    def build() -> tuple[Any, Any]:
+        app = new_exact()
+        inbox = app.topic("in", value_type=int, partitions=1)
+        table = app.Table("sizes", key_type=str, value_type=str, partitions=1)
+
+        @app.agent(inbox)
+        async def work(stream: StreamT[Any]) -> None:
+            async for size in stream:
+                seen.append(size)
+                table["a"] = "x" * min(size, limit)
+
+        app.finalize()
+        return app, inbox
+
+    limit = client.max_payload + 1
+    app, inbox = build()
+    await app.start()
+    await until(lambda: app.tables.recovery.completed.is_set())
+    await inbox.send(value=limit)
+    await until(lambda: app.crashed, "it says that it cannot")
+    assert "the server takes" in str(app.crash_reason)
+    await app.stop()
+    limit = 5
+    app, _ = build()
+    async with running(app):
+        await until(lambda: len(seen) == 2, "it is worked on again")
 
 
 async def test_a_server_too_old_is_refused_with_its_version(
