@@ -53,6 +53,11 @@ IDENTITY: Final = "bridge.id"
 _NAME_IN_USE: Final = 10058
 _SUBJECTS_OVERLAP: Final = 10065
 
+_NO_TRANSACTIONS: Final = (
+    "a prefix that has topics in streams of their own cannot have transactions: "
+    "give the app another prefix"
+)
+
 TOMBSTONE_SECONDS: Final = 86_400
 """How long tombstones stay in a compacted topic, unless the topic says otherwise."""
 
@@ -290,12 +295,7 @@ async def _add_stream(
         if exc.err_code == _SUBJECTS_OVERLAP:
             raise TopicMismatch(
                 f"topic {spec.topic!r}: another stream takes subjects below {spec.prefix} already"
-                + (
-                    "; a prefix that has topics in streams of their own cannot have transactions: "
-                    "give the app another prefix"
-                    if spec.shared
-                    else ""
-                )
+                + (f"; {_NO_TRANSACTIONS}" if spec.shared else "")
             ) from exc
         if exc.err_code != _NAME_IN_USE:
             raise ConfigurationError(f"topic {spec.topic!r}: {explain(vars(exc))}") from exc
@@ -360,8 +360,7 @@ def check_shared(info: TopicInfo) -> None:
     """Raise TopicMismatch for a topic that transactions cannot write to."""
     if not info.shared:
         raise TopicMismatch(
-            f"topic {info.topic!r} has a stream of its own ({info.stream!r}), and transactions "
-            "need one that all topics share: give the app another prefix"
+            f"topic {info.topic!r} has a stream of its own ({info.stream!r}); {_NO_TRANSACTIONS}"
         )
 
 
