@@ -363,8 +363,12 @@ def _says_yes_or_no(said: str, key: str) -> str | None:
 
 def describe_variant(variant: Json) -> str:
     """Return a variant's options in words, with its price."""
-    options = ", ".join(f"{option} {value}" for option, value in options_of(variant).items())
-    return f"{options or _id(variant)} ({dollars(variant.get('price'))})"
+    return f"{options_in_words(variant) or _id(variant)} ({dollars(variant.get('price'))})"
+
+
+def options_in_words(thing: Json) -> str:
+    """Return the options of an item or a variant with their values, with commas."""
+    return ", ".join(f"{option} {value}" for option, value in options_of(thing).items())
 
 
 def options_of(thing: Json) -> Json:

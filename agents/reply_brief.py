@@ -14,6 +14,7 @@ from agents.particulars import (
     describe_address,
     dollars,
     items_named,
+    options_in_words,
     options_of,
     variants_of,
 )
@@ -467,7 +468,7 @@ class _Briefing:
         told = [self._own_item(order, item) for order, item in pairs if id(item) in meant]
         if told:
             asked = set(words(said))
-            known = {word for item in named for word in words(say.options(item))}
+            known = {word for item in named for word in words(options_in_words(item))}
             if not asked & (known | {"price", "cost", "much", "pay", "paid"}):
                 told.append(NOT_ON_THE_ORDER)
             return told
@@ -477,7 +478,7 @@ class _Briefing:
         return told
 
     def _own_item(self, order: Order, item: Json) -> str:
-        options = say.options(item)
+        options = options_in_words(item)
         price = item.get("price")
         told = f"The {item.get('name') or 'item'} of your order {order.id}"
         cost = f"its price was {dollars(price)}" if isinstance(price, int | float) else ""

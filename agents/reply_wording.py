@@ -94,11 +94,6 @@ def items(order: Order) -> str:
     return series([*names[:ITEMS_NAMED], f"{more} more"] if more > 0 else names)
 
 
-def options(item: Json) -> str:
-    """Return an item's options and their values, with commas."""
-    return ", ".join(f"{option} {value}" for option, value in options_of(item).items())
-
-
 def product(product: Json, asked: set[str]) -> str:
     """Return a product's options, prices and what can be had now, in one sentence."""
     variants = variants_of(product)

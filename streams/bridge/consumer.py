@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import nats.js.errors
 from faust.transport import base
@@ -30,7 +30,7 @@ from .internals import (
     running_commit,
 )
 from .layout import Place, partition_for
-from .link import always
+from .link import LEAST_SECONDS, always
 from .membership import Member
 from .offsets import Offsets
 from .producer import Producer
@@ -45,9 +45,6 @@ if TYPE_CHECKING:
     from .transport import Transport
 
 logger = logging.getLogger(__name__)
-
-COMMIT_SECONDS: Final = 1.0
-"""How long the last commit may take at least, whatever is left of the option `drain`."""
 
 
 class Fetcher(base.Fetcher):
@@ -326,7 +323,7 @@ class Consumer(faust_consumer.Consumer):
             finished = True
         try:
             # Where agents took all the time, what others have finished is still committed.
-            async with asyncio.timeout_at(max(end, self.loop.time() + COMMIT_SECONDS)):
+            async with asyncio.timeout_at(max(end, self.loop.time() + LEAST_SECONDS)):
                 # One that runs already knows nothing of what was acknowledged last.
                 while (running := running_commit(self)) is not None:
                     await asyncio.wait([running])

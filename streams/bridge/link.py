@@ -47,6 +47,8 @@ from .topics import TopicInfo, TopicSpec
 
 logger = logging.getLogger(__name__)
 
+LEAST_SECONDS: Final = 1.0
+"""How long storing what is finished may take at least, whatever is left of the option `drain`."""
 OPTION_PREFIX: Final = "nats."
 """Keys of a topic's `config` that begin so are ours; others (Kafka's) are passed over."""
 

@@ -34,6 +34,7 @@ from .layout import (
     partition_for,
     subject,
 )
+from .link import LEAST_SECONDS
 from .publisher import BATCH_HEADERS, Kind, Publisher, Sending
 from .replies import Replies
 from .topics import TopicInfo
@@ -413,7 +414,7 @@ class Producer(base.Producer):
         """
         try:
             async with asyncio.timeout(
-                max(1.0, self.link.time_to_drain()) if self.app.should_stop else None
+                max(LEAST_SECONDS, self.link.time_to_drain()) if self.app.should_stop else None
             ):
                 await self.confirm()
         except (BridgeError, TimeoutError) as exc:

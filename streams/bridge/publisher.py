@@ -200,8 +200,7 @@ class Publisher:
         """
         subject = record.subject
         size = len(block) + len(payload)
-        if size > self.client.max_payload:
-            self.check_size(subject, size)
+        self.check_size(subject, size)
         token = self._token = self._token + 1
         command = record.command = b"HPUB %b %b%d %d %d\r\n%b%b\r\n" % (
             subject.encode(),
